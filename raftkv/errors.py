@@ -1,0 +1,72 @@
+"""Every error that raftkv raises, in four families: each says whose fault it is and what is certain.
+
+``NotDone``         the request has certainly not been carried out and never will be; ask again (elsewhere).
+``OutcomeUnknown``  it may or may not have been carried out; do not assume either.
+``YourFault``       the caller's input, command or setting is wrong; asking again will not help.
+``Fatal``           this process must stop: its disk failed it, or one of its own invariants is broken.
+
+A caller that knows only the four bases already knows what to do next; the leaves carry the details.
+"""
+
+from __future__ import annotations
+
+
+class RaftkvError(Exception):
+    """Base of all errors raised on purpose by raftkv."""
+
+
+class NotDone(RaftkvError):
+    """Certainly not carried out, now or later. Safe to retry."""
+
+
+class NotLeader(NotDone):
+    """This member does not lead. `leader_id` names who does, as far as this member knows (None: nobody)."""
+
+    def __init__(self, leader_id: int | None = None) -> None:
+        super().__init__(f"not the leader; leader is {leader_id if leader_id is not None else 'unknown'}")
+        self.leader_id = leader_id
+
+
+class NoLeader(NotDone):
+    """No leader was known within the time allowed."""
+
+
+class Overloaded(NotDone):
+    """A bound was reached (entries in flight, queue, connections). Try again in a moment."""
+
+
+class OutcomeUnknown(RaftkvError):
+    """The request may have been carried out, or may still be. Read before assuming either."""
+
+
+class YourFault(RaftkvError):
+    """The input is wrong; the same input will always be refused."""
+
+
+class ConfigError(YourFault):
+    """A setting is wrong: `source` (file, flag or variable), `key`, `value` and `reason` say which and why."""
+
+    def __init__(self, source: str, key: str, value: object, reason: str) -> None:
+        super().__init__(f"{source}: {key} = {value!r}: {reason}")
+        self.source, self.key, self.value, self.reason = source, key, value, reason
+
+
+class ProtocolError(YourFault):
+    """The other end of a connection sent bytes that are not the protocol. The connection is closed."""
+
+
+class Fatal(RaftkvError):
+    """This process must stop. The message says what happened and what to do."""
+
+
+class StorageFailed(Fatal):
+    """A write or sync failed, so what is on disk is unknown. Never retried: the page cache may already have
+    dropped the data and the next sync would report success (the 'fsyncgate' story of PostgreSQL)."""
+
+
+class StorageCorrupt(Fatal):
+    """The log on disk is damaged before its tail, foreign, incomplete, or in use by another process."""
+
+
+class BrokenInvariant(Fatal):
+    """The program is wrong, not its surroundings. Carries the numbers that disagree."""

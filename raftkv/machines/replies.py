@@ -1,0 +1,53 @@
+"""Reply values: what a command answers, before anyone asks for which RESP version it is encoded.
+
+Plain Python values stand for themselves: bytes is a bulk string, int an integer, None the null, list an
+array, dict a map (RESP2: a flat array), float a double (RESP2: a bulk string), bool a boolean (RESP2: 0/1),
+set or frozenset never (their order is not deterministic). What Python has no word for has a class here.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+
+class Simple(msgspec.Struct, frozen=True, gc=False):
+    """A status line such as +OK."""
+
+    text: str
+
+
+class Error(msgspec.Struct, frozen=True, gc=False):
+    """An error line: `text` starts with its code word, such as ``ERR`` or ``WRONGTYPE``, without the dash."""
+
+    text: str
+
+
+class NullArray(msgspec.Struct, frozen=True, gc=False):
+    """RESP2's ``*-1`` (RESP3: the one null). Redis answers it where an array was asked for."""
+
+
+class SetReply(msgspec.Struct, frozen=True, gc=False):
+    """A RESP3 set (RESP2: array). The order of `items` is the machine's and must be deterministic."""
+
+    items: list[Reply]
+
+
+class Verbatim(msgspec.Struct, frozen=True, gc=False):
+    """RESP3 verbatim string of a three-letter `format` (RESP2: bulk string)."""
+
+    text: bytes
+    format: str = "txt"
+
+
+class Push(msgspec.Struct, frozen=True, gc=False):
+    """RESP3 push (RESP2: array)."""
+
+    items: list[Reply]
+
+
+Reply = None | int | bytes | float | bool | str | list["Reply"] | dict[bytes, "Reply"] | Simple | Error | NullArray | SetReply | Verbatim | Push
+
+OK: Final = Simple("OK")
+NULL_ARRAY: Final = NullArray()
