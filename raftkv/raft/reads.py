@@ -1,0 +1,57 @@
+"""Proof of leadership without the log: heartbeats, their answers, and numbered read rounds (thesis, section 6.4).
+
+A linearizable read needs to know that no other leader has been elected when it is answered. All reads that have
+arrived wait for one *round*: the leader raises `round`, sends it to all, and an answer for round n confirms every
+round up to n, for it was given after n began. Once a quorum has answered n, every read that arrived before n began
+may be answered from the state at the commit index. Any number of reads costs one round, and no disk.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from raftkv.raft.messages import Heartbeat, HeartbeatReply
+from raftkv.raft.quorum import agreed
+from raftkv.raft.replication import follow, send_heartbeats
+from raftkv.raft.roles import become_follower
+
+if TYPE_CHECKING:
+    from raftkv.raft.node import Node
+
+
+def begin_round(node: Node) -> int:
+    """Ask all members whether this one still leads; returns the round's number, confirmed when
+    `node.confirmed_round` has reached it."""
+    node.round += 1
+    send_heartbeats(node)
+    _count(node)
+    return node.round
+
+
+def on_heartbeat(node: Node, sender: int, message: Heartbeat) -> None:
+    follow(node, sender)
+    node.advance_commit(min(message.commit, node.log.last_index))
+    node.promise(sender, HeartbeatReply(node.term, message.round), needs_entries=False)
+
+
+def on_heartbeat_reply(node: Node, sender: int, reply: HeartbeatReply) -> None:
+    progress = node.progress[sender]
+    progress.heard_ms = node.now_ms
+    if reply.round > progress.round:
+        progress.round = reply.round
+        _count(node)
+
+
+def _count(node: Node) -> None:
+    rounds = [progress.round for progress in node.progress.values()]
+    rounds.append(node.round)
+    node.confirmed_round = agreed(rounds, node.quorum)
+
+
+def check_quorum(node: Node) -> None:
+    """Step down when a quorum has not been heard for an election timeout: the others have, or soon will have,
+    another leader, and clients must not wait here for ever (thesis, section 6.2)."""
+    limit_ms = node.settings.election_timeout_ms_max
+    heard = 1 + sum(node.now_ms - progress.heard_ms <= limit_ms for progress in node.progress.values())
+    if heard < node.quorum:
+        become_follower(node, node.term, None)

@@ -1,0 +1,160 @@
+"""AppendEntries, both ends (paper, section 5.3), and the rule for committing (5.4.2).
+
+The leader never sends in direct reaction to an event. Events move `progress`; `send_appends`, called once when the
+turn's output is taken, sends each follower what its window allows, in as few messages as the limits permit.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from raftkv.errors import BrokenInvariant
+from raftkv.raft.messages import Append, AppendReply, Entry, Heartbeat
+from raftkv.raft.progress import Mode, Progress
+from raftkv.raft.quorum import agreed
+from raftkv.raft.roles import Role, become_follower
+
+if TYPE_CHECKING:
+    from raftkv.raft.node import Node
+
+
+# ---- the follower's end
+
+
+def on_append(node: Node, sender: int, message: Append) -> None:
+    """Take over the leader's entries where the logs agree at `prev_index`; otherwise say where they might."""
+    follow(node, sender)
+    log = node.log
+    prev = message.prev_index
+    if not log.has(prev, message.prev_term):
+        node.promise(sender, _rejection(node, message))
+        return
+    for position, entry in enumerate(message.entries):
+        # Skip what we have already; entries are only cut when they really conflict, for this append may be an
+        # old one that arrives late, and what follows it here may have been acknowledged meanwhile.
+        if not log.has(entry.index, entry.term):
+            if entry.index <= log.last_index:
+                node.cut_from(entry.index)
+            node.accept(message.entries[position:])
+            break
+    match = prev + len(message.entries)
+    # Only up to what this append has proven equal: our own tail behind it may differ from the leader's.
+    node.advance_commit(min(message.commit, match))
+    node.promise(sender, AppendReply(node.term, True, prev, match, 0, 0))
+
+
+def _rejection(node: Node, message: Append) -> AppendReply:
+    """The last place at or before `prev_index` that could still agree: all our newer terms are skipped at once."""
+    log = node.log
+    hint = min(message.prev_index, log.last_index)
+    while hint > 0 and log.term(hint) > message.prev_term:
+        hint = log.first_of_term_at(hint) - 1
+    return AppendReply(node.term, False, message.prev_index, 0, hint, log.term(hint))
+
+
+def follow(node: Node, sender: int) -> None:
+    """The sender leads the present term: there is at most one, so believe it."""
+    if node.role is not Role.FOLLOWER or node.leader_id != sender:
+        if node.role is Role.LEADER or node.leader_id not in (None, sender):
+            raise BrokenInvariant(f"term {node.term} has two leaders: {node.leader_id} and {sender}")
+        become_follower(node, node.term, sender)
+    node.leader_heard_ms = node.now_ms
+    node.reset_election_timer()
+
+
+# ---- the leader's end
+
+
+def on_append_reply(node: Node, sender: int, reply: AppendReply) -> None:
+    progress = node.progress[sender]
+    progress.heard_ms = node.now_ms
+    if reply.accepted:
+        if progress.on_accepted(reply.match_index):
+            commit_what_a_quorum_has(node)
+    elif reply.prev_index > progress.match:  # else: overtaken by a newer acceptance
+        if progress.mode is Mode.PROBE and reply.prev_index != progress.next - 1:
+            return  # an answer to an earlier probe
+        progress.become_probe(_next_after_rejection(node, reply))
+
+
+def _next_after_rejection(node: Node, reply: AppendReply) -> int:
+    """The highest index at or before the follower's hint whose term here is not above the hint's, plus one."""
+    log = node.log
+    index = min(reply.hint_index, reply.prev_index - 1, log.last_index)
+    while index > 0 and log.term(index) > reply.hint_term:
+        index = log.first_of_term_at(index) - 1
+    return index + 1
+
+
+def commit_what_a_quorum_has(node: Node) -> None:
+    """Move the commit index to what a quorum has on disk, but only within the own term.
+
+    Counting replicas of an older term's entry proves nothing: a member without it could still win an election and
+    overwrite it (paper, figure 8). It is committed together with the first entry of this term that is.
+    """
+    matches = [progress.match for progress in node.progress.values()]
+    matches.append(node.log.synced)  # our own disk counts like any other, once it has answered
+    index = agreed(matches, node.quorum)
+    if index >= node.term_start:
+        node.advance_commit(index)
+
+
+def send_appends(node: Node) -> None:
+    """Send every follower what it lacks. Followers at the same place share one message, so it is encoded once."""
+    shared: dict[int, Append] = {}
+    for peer, progress in node.progress.items():
+        if progress.mode is Mode.PROBE:
+            if not progress.awaits_reply:
+                _send_append(node, peer, progress, shared)
+            continue
+        while progress.next <= node.log.last_index and _window_is_open(node, progress):
+            _send_append(node, peer, progress, shared)
+
+
+def _window_is_open(node: Node, progress: Progress) -> bool:
+    settings = node.settings
+    return (
+        len(progress.inflight) < settings.inflight_appends_max and progress.inflight_bytes < settings.inflight_bytes_max
+    )
+
+
+def _send_append(node: Node, peer: int, progress: Progress, shared: dict[int, Append]) -> None:
+    message = shared.get(progress.next)
+    if message is None:
+        shared[progress.next] = message = _make_append(node, progress.next)
+    entries = message.entries
+    node.send(peer, message)
+    progress.on_sent(entries[-1].index if entries else message.prev_index, sum(len(e.data) for e in entries))
+
+
+def _make_append(node: Node, next_index: int) -> Append:
+    log, settings = node.log, node.settings
+    prev = next_index - 1
+    entries: list[Entry] = []
+    if next_index <= log.last_index:
+        entries = log.slice(next_index, log.last_index, settings.append_entries_max, settings.append_bytes_max)
+    return Append(node.term, prev, log.term(prev), log.commit, entries)
+
+
+def send_heartbeats(node: Node) -> None:
+    node.heartbeat_due_ms = node.now_ms + node.settings.heartbeat_interval_ms
+    shared: dict[int, Heartbeat] = {}
+    for peer, progress in node.progress.items():
+        commit = min(node.log.commit, progress.match)
+        message = shared.get(commit)
+        if message is None:
+            shared[commit] = message = Heartbeat(node.term, commit, node.round)
+        node.send(peer, message)
+
+
+def look_for_lost_appends(node: Node) -> None:
+    """Once per heartbeat interval: where nothing moved although something was sent, ask whether it has arrived.
+
+    Without it the last append of a burst, lost with nothing behind it, would never be sent again. The question
+    carries no entries: a follower whose disk is merely slow must not be sent everything once more on top.
+    """
+    for peer, progress in node.progress.items():
+        if progress.match == progress.idle_match and progress.match < node.log.last_index:
+            prev = progress.next - 1
+            node.send(peer, Append(node.term, prev, node.log.term(prev), node.log.commit, []))
+        progress.idle_match = progress.match

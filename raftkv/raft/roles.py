@@ -1,0 +1,94 @@
+"""The four roles and the only ways into them (paper, figure 4; pre-vote from the thesis, section 9.6).
+
+::
+
+    FOLLOWER --timeout--> PRE_CANDIDATE --a quorum would vote--> CANDIDATE --a quorum votes--> LEADER
+        ^------------------------- a higher term, or a leader of this term ----------------------'
+
+Going from PRE_CANDIDATE to CANDIDATE is the only way a term rises by itself, so a member that is cut off, and
+asks in vain for ever, comes back with the term it left with and disturbs nobody.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING
+
+from raftkv.raft.messages import EntryKind, VoteRequest
+from raftkv.raft.progress import Progress
+
+if TYPE_CHECKING:
+    from raftkv.raft.node import Node
+
+
+class Role(enum.Enum):
+    FOLLOWER = "follower"
+    PRE_CANDIDATE = "pre-candidate"
+    CANDIDATE = "candidate"
+    LEADER = "leader"
+
+
+def become_follower(node: Node, term: int, leader_id: int | None) -> None:
+    """Follow `leader_id` (None: not known yet) in `term`, which is not below the present one.
+
+    The vote is forgotten only when the term rises: a leader that steps down within its term has voted for itself
+    in it and must not vote again. The known leader is replaced even by None, so that nobody is sent to a deposed one.
+    """
+    if term > node.term:
+        node.set_term_and_vote(term, 0)
+    if node.role is not Role.FOLLOWER or leader_id is not None:
+        # A follower that merely learns of a higher term keeps its timer: a candidate that cannot win would
+        # otherwise put off those who can.
+        node.reset_election_timer()
+    node.progress = {}
+    node.role = Role.FOLLOWER
+    node.leader_id = leader_id
+    node.leader_heard_ms = node.now_ms
+
+
+def become_pre_candidate(node: Node) -> None:
+    """Ask whether an election could be won, without changing anything that is kept."""
+    node.role = Role.PRE_CANDIDATE
+    node.leader_id = None
+    _collect_votes(node, node.term + 1, pre=True)
+
+
+def become_candidate(node: Node) -> None:
+    """Begin a new term and vote for oneself. The requests leave after the disk has both (see Node.promise)."""
+    node.role = Role.CANDIDATE
+    node.leader_id = None
+    node.set_term_and_vote(node.term + 1, node.id)
+    _collect_votes(node, node.term, pre=False)
+
+
+def _collect_votes(node: Node, term: int, *, pre: bool) -> None:
+    node.reset_election_timer()
+    node.votes = {node.id: True}
+    request = VoteRequest(term, node.log.last_index, node.log.last_term, pre)
+    for peer in node.peers:
+        (node.send if pre else node.promise)(peer, request)
+    advance_if_elected(node)
+
+
+def advance_if_elected(node: Node) -> None:
+    """Take the next step once a quorum has said yes; give up for this time once a quorum cannot any more."""
+    granted = sum(node.votes.values())
+    if granted >= node.quorum:
+        (become_candidate if node.role is Role.PRE_CANDIDATE else become_leader)(node)
+    elif len(node.votes) - granted > len(node.voters) - node.quorum:
+        become_follower(node, node.term, None)
+
+
+def become_leader(node: Node) -> None:
+    """Lead the present term: forget what is believed about the others, and append the term's first entry.
+
+    That entry (a no-op) is what commits everything older: entries of earlier terms are never committed by counting
+    (paper, figure 8), and until it is committed and applied this leader cannot know what is committed (section 8).
+    """
+    node.role = Role.LEADER
+    node.leader_id = node.id
+    node.progress = {peer: Progress(node.log.last_index + 1, node.now_ms) for peer in node.peers}
+    node.term_start = node.log.last_index + 1
+    node.round = node.confirmed_round = 0
+    node.heartbeat_due_ms = node.now_ms
+    node.append_own(EntryKind.NO_OP, b"")

@@ -1,0 +1,28 @@
+"""The few numbers that the consensus core needs. `config.py` has the manual; here is only their meaning."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class RaftSettings(msgspec.Struct, frozen=True):
+    election_timeout_ms_min: int = 400
+    election_timeout_ms_max: int = 800
+    """A follower that hears no leader for a random time in [min, max) asks for votes."""
+
+    heartbeat_interval_ms: int = 50
+    """A leader speaks at least this often; a few of them must fit into the shortest election timeout."""
+
+    min_majority: int = 0
+    """Quorums are never smaller than this, whatever the number of voters."""
+
+    append_entries_max: int = 100
+    append_bytes_max: int = 4 * 1024 * 1024
+    """One Append carries at most so many entries and about so many bytes (at least one entry)."""
+
+    inflight_appends_max: int = 64
+    inflight_bytes_max: int = 16 * 1024 * 1024
+    """So much is sent to one follower ahead of its acknowledgements."""
+
+    log_cache_bytes_max: int = 16 * 1024 * 1024
+    """Entries already applied and synced are kept in memory up to this, for followers a little behind."""
