@@ -1,0 +1,167 @@
+"""Reading a whole log directory: in order, checking everything, changing nothing.
+
+`Scan.batches` yields every valid batch of every segment. On the way it refuses what must not be used: a
+missing segment, a foreign one, a batch that is not there although a later segment says that it was. What
+follows the last batch of the newest segment is judged by `tail.py` and left in `Scan.tail` for the caller
+to cut. `replay` builds from the batches what the store keeps in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from raftkv.raft.messages import Entry, HardState
+from raftkv.storage.damage import corrupt
+from raftkv.storage.directory import Owner, check_owner, load_identity, missing_segment, owner_of
+from raftkv.storage.files import Files
+from raftkv.storage.index import OFFSET_BITS, EntryIndex
+from raftkv.storage.records import (
+    ENTRY,
+    HARD_STATE,
+    SEGMENT_HEADER_BYTES,
+    Frame,
+    decode_entry,
+    decode_hard_state,
+    decode_segment_header,
+    read_batches,
+)
+from raftkv.storage.tail import Tail, Verdict, judge_tail
+
+SUFFIX = ".wal"
+
+
+class Segment(msgspec.Struct):
+    """A segment as found. `size`: of the file. `end`: offset behind its last batch. All in bytes."""
+
+    number: int
+    path: str
+    seed: int
+    size: int
+    end: int = SEGMENT_HEADER_BYTES
+
+
+class Batch(msgspec.Struct, frozen=True, gc=False):
+    """One valid batch: `buf` is the whole segment, into which the offsets of the frames point."""
+
+    segment: Segment
+    buf: bytes
+    offset: int
+    sequence: int
+    frames: list[Frame]
+
+
+def segment_path(directory: str, number: int) -> str:
+    return f"{directory}/{number:012d}{SUFFIX}"
+
+
+class Scan:
+    """One pass over a directory. Fields are complete when `batches` is exhausted.
+
+    owner: whose log it is, None for an empty directory. sequence: the number the next batch will have.
+    last_batch: the bytes of the newest segment's last batch, empty when it has none; `last_offset` where.
+    """
+
+    def __init__(self, files: Files, directory: str, owner: Owner | None = None) -> None:
+        """With `owner`, a log of anybody else is refused."""
+        self._files, self._directory, self.owner = files, directory, owner
+        self.segments: list[Segment] = []
+        self.sequence = 1
+        self.tail = Tail(Verdict.CLEAN)
+        self.last_batch, self.last_offset = b"", 0
+
+    def batches(self) -> Iterator[Batch]:
+        """Raises StorageCorrupt where the log must not be used."""
+        numbers = self._numbers()
+        for number in numbers:
+            yield from self._segment(number, newest=number == numbers[-1])
+
+    def _numbers(self) -> list[int]:
+        """The segments there are, checked to be all that there should be."""
+        names = [name for name in self._files.list(self._directory) if name.endswith(SUFFIX)]
+        stems = [name.removesuffix(SUFFIX) for name in names]
+        numbers = sorted(int(stem) for stem in stems if stem.isdecimal())
+        identity = load_identity(self._files, self._directory)
+        if identity is not None:
+            found, path = owner_of(identity), f"{self._directory}/IDENTITY"
+            self.owner = self.owner or found
+            check_owner(path, found, self.owner)
+        newest = max(identity.newest_segment if identity else 0, *numbers, 0)
+        for number in range(1, newest + 1):
+            if number not in numbers:
+                why = f"the log consists of segments 1 to {newest}"
+                raise missing_segment(segment_path(self._directory, number), why)
+        return numbers
+
+    def _segment(self, number: int, *, newest: bool) -> Iterator[Batch]:
+        path = segment_path(self._directory, number)
+        try:
+            buf = self._files.read_whole(path)
+        except OSError as error:
+            raise corrupt(path, 0, f"cannot be read ({error.strerror})") from error
+        segment = self._open(path, number, buf)
+        offset = segment.end
+        for offset, end, frames in read_batches(buf, segment.seed, self.sequence):
+            segment.end = end
+            yield Batch(segment, buf, offset, self.sequence, frames)
+            self.sequence += 1
+        if newest:
+            self.tail = judge_tail(buf, segment.end, self.sequence, segment.seed)
+            self.last_batch, self.last_offset = buf[offset : segment.end], offset
+            if self.tail.verdict is Verdict.CORRUPT:
+                raise corrupt(path, segment.end, self.tail.why)
+
+    def _open(self, path: str, number: int, buf: bytes) -> Segment:
+        header, seed = decode_segment_header(path, buf)
+        self.owner = self.owner or header.owner
+        check_owner(path, header.owner, self.owner)
+        if header.number != number:
+            raise corrupt(path, 0, f"is segment {header.number} by its header, not {number}")
+        if header.first_batch != self.sequence:
+            what = f"batch {self.sequence} is damaged or missing, the next segment begins with"
+            before = self.segments[-1] if self.segments else None
+            where = (before.path, before.end) if before else (path, 0)
+            raise corrupt(*where, f"{what} batch {header.first_batch}")
+        segment = Segment(number, path, seed, len(buf))
+        self.segments.append(segment)
+        return segment
+
+
+def replay(scan: Scan, index: EntryIndex) -> HardState:
+    """Runs through the scan, fills `index` and returns the newest hard state. Raises StorageCorrupt."""
+    hard_state = HardState()
+    for batch in scan.batches():
+        buf, base = memoryview(batch.buf), batch.segment.number << OFFSET_BITS
+        for frame in batch.frames:
+            kind, offset, length, crc = frame
+            if kind == ENTRY:
+                entry = entry_of(batch, buf, frame)
+                if not 1 <= entry.index <= index.last + 1:
+                    what = f"entry {entry.index} follows entry {index.last}"
+                    raise corrupt(batch.segment.path, offset, what)
+                index.add(entry.index, entry.term, base | offset, length, crc)
+            else:
+                hard_state = hard_state_of(batch, buf, frame)
+    return hard_state
+
+
+def entry_of(batch: Batch, buf: memoryview, frame: Frame) -> Entry:
+    """The entry in a frame. Raises StorageCorrupt when it is not one, although its checksum is right."""
+    _, offset, length, _ = frame
+    try:
+        return decode_entry(buf[offset : offset + length])
+    except msgspec.DecodeError as error:
+        raise corrupt(batch.segment.path, offset, f"entry cannot be decoded ({error})") from error
+
+
+def hard_state_of(batch: Batch, buf: memoryview, frame: Frame) -> HardState:
+    """The hard state in a frame. Raises StorageCorrupt, also for a kind of frame that is not known."""
+    kind, offset, length, _ = frame
+    if kind != HARD_STATE:
+        todo = "use the program that wrote it"
+        raise corrupt(batch.segment.path, offset, f"frame of unknown kind {kind}", todo)
+    try:
+        return decode_hard_state(buf[offset : offset + length])
+    except msgspec.DecodeError as error:
+        raise corrupt(batch.segment.path, offset, f"hard state cannot be decoded ({error})") from error
