@@ -1,0 +1,65 @@
+# One command for each thing; `make` alone lists them.
+#
+# The virtual environment is .venv, or, where this checkout cannot be written to (it belongs to another user),
+# one in the cache directory of whoever calls. It is made again when pyproject.toml or the Python changed.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/raftkv
+# -O: owned by the caller. A .venv made by root inside somebody's checkout is readable, but not to be touched.
+USABLE = $(shell if [ -e .venv ]; then [ -O .venv ] && [ -w .venv ] && echo yes; else [ -w . ] && [ -O . ] && echo yes; fi)
+VENV ?= $(if $(USABLE),.venv,$(CACHE)/venv-$(shell pwd | cksum | cut -d' ' -f1))
+# What a run leaves behind goes beside the environment when the checkout cannot be written to.
+WRITABLE := $(shell [ -w . ] && echo yes)
+DATA ?= $(if $(WRITABLE),data,$(CACHE)/data)
+export MYPY_CACHE_DIR ?= $(if $(WRITABLE),.mypy_cache,$(CACHE)/mypy)
+export RUFF_CACHE_DIR ?= $(if $(WRITABLE),.ruff_cache,$(CACHE)/ruff)
+PYTEST := $(VENV)/bin/python -m pytest $(if $(WRITABLE),,-p no:cacheprovider)
+ifeq ($(WRITABLE),)
+export HYPOTHESIS_STORAGE_DIRECTORY := $(CACHE)/hypothesis
+export PYTHONDONTWRITEBYTECODE := 1
+endif
+
+SEED ?= 1
+SEEDS ?= 2000
+
+.PHONY: help env run test verify fix bench sim sim-long clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
+
+env: ## the virtual environment with everything that development needs
+	@.ci/make-env "$(PYTHON)" "$(VENV)" dev
+
+run: env ## three members on this machine: redis-cli -p 7001
+	@"$(VENV)/bin/python" -m raftkv dev --data "$(DATA)" $(ARGS)
+
+test: env ## all tests; ARGS="-k name" selects
+	@$(PYTEST) $(ARGS)
+
+verify: env ## formatting, lint, types and floors; changes nothing
+	@"$(VENV)/bin/ruff" format --check .
+	@"$(VENV)/bin/ruff" check .
+	@"$(VENV)/bin/mypy"
+	@$(PYTEST) tests/test_architecture.py
+
+fix: env ## what can be put right by a tool
+	@"$(VENV)/bin/ruff" format .
+	@"$(VENV)/bin/ruff" check --fix .
+	@"$(VENV)/bin/python" -m raftkv settings > conf/raftkv.toml
+
+bench: env ## side by side with redis-server, etcd and PySyncObj, as far as they are installed
+	@.ci/make-env "$(PYTHON)" "$(VENV)" bench
+	@"$(VENV)/bin/python" -m benchmarks $(ARGS)
+
+sim: env ## one simulated cluster: make sim SEED=42
+	@"$(VENV)/bin/python" -m raftkv.testing --seed "$(SEED)" $(ARGS)
+
+sim-long: env ## many of them: make sim-long SEED=1 SEEDS=2000
+	@"$(VENV)/bin/python" -m raftkv.testing --seed "$(SEED)" --seeds "$(SEEDS)" $(ARGS)
+
+clean: ## remove the environment and all caches; data stays
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist "$(CACHE)"/venv-*
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
