@@ -54,6 +54,9 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     history: tuple[tuple[str, str], ...] = ()
     key_specs: tuple[Mapping[str, Any], ...] = ()
     tips: tuple[str, ...] = ()
+    doc_flags: tuple[str, ...] = ()
+    deprecated_since: str = ""
+    replaced_by: str = ""
 
 
 class Batch(msgspec.Struct, array_like=True, gc=False):

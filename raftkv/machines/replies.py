@@ -47,7 +47,51 @@ class Push(msgspec.Struct, frozen=True, gc=False):
     items: list[Reply]
 
 
-Reply = None | int | bytes | float | bool | str | list["Reply"] | dict[bytes, "Reply"] | Simple | Error | NullArray | SetReply | Verbatim | Push
+Reply = (
+    None
+    | int
+    | bytes
+    | float
+    | bool
+    | str
+    | list["Reply"]
+    | dict[bytes, "Reply"]
+    | Simple
+    | Error
+    | NullArray
+    | SetReply
+    | Verbatim
+    | Push
+)
 
 OK: Final = Simple("OK")
 NULL_ARRAY: Final = NullArray()
+
+
+def wrong_arity(name: str) -> Error:
+    """The refusal of a known command with too few or too many arguments; `name` in lower case."""
+    return Error(f"ERR wrong number of arguments for '{name}' command")
+
+
+def unknown_command(argv: list[bytes]) -> Error:
+    """The refusal of a name that is in no table. Shows the start of the arguments, at most some 128 bytes.
+
+    Line ends become spaces, or the text would end its own error line early; bytes that are not UTF-8 are
+    replaced, since an error is text here.
+    """
+    shown = b""
+    for argument in argv[1:]:
+        if len(shown) >= 128:
+            break
+        shown += b"'%b' " % _printable(argument, 128 - len(shown))
+    name = _printable(argv[0], 128) if argv else b""
+    text = b"ERR unknown command '%b', with args beginning with: %b" % (name, shown)
+    return Error(text.translate(_LINE_ENDS_TO_SPACES).decode(errors="replace"))
+
+
+_LINE_ENDS_TO_SPACES: Final = bytes.maketrans(b"\r\n", b"  ")
+
+
+def _printable(data: bytes, length_max: int) -> bytes:
+    """As C prints it: up to the first NUL."""
+    return data[:length_max].split(b"\0", 1)[0]

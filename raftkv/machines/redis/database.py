@@ -1,0 +1,199 @@
+"""The keyspace: numbered databases under one log time.
+
+A database is a dict from key to value, and a second dict from key to deadline for the keys that expire. A third
+structure finds the next deadline: a heap of (deadline, key) that is allowed to be behind. Its one promise: for each
+key that expires there is an entry not later than its deadline. So putting a deadline off (a session that is
+renewed at each visit) touches the heap not at all; the entry is corrected when it comes to the top. Entries of keys
+that are gone or no longer expire are dropped there too, or all at once when they outnumber the live ones.
+
+Time is the log's: a key is gone if and only if its deadline <= the time of the last applied entry. Each entry removes
+due keys before its commands run, at most SWEEP_KEYS_MAX of them so that a million keys of one deadline do not stop
+the member; `overdue` says that some were left, and only then need look-ups compare times. Which keys a sweep
+removes follows from deadlines and keys alone, never from the heap's inner state: that differs on a member that
+was restored.
+
+The rule for handlers: `peek` when the command only reads, `fetch` when it writes (it removes an overdue key).
+"""
+
+from __future__ import annotations
+
+from heapq import heapify, heappop, heappush, heapreplace
+from typing import Final
+
+from raftkv.machines.redis.keyindex import KeyIndex
+from raftkv.machines.redis.values import Value
+
+SWEEP_KEYS_MAX: Final = 1000
+"""Due keys removed by one entry: about a millisecond of work."""
+
+_STALE_SPARE: Final = 1024
+
+
+class Space:
+    """All databases of one machine, and the two times.
+
+    log_time_ms: time of the last applied entry: judges whether a key exists.
+    clock_ms: what "now" means in replies that tell a remaining time; never below log_time_ms.
+    """
+
+    __slots__ = ("chance_counter", "clock_ms", "databases", "log_time_ms")
+
+    def __init__(self, databases: int) -> None:
+        self.log_time_ms = 0
+        self.clock_ms = 0
+        self.chance_counter = 0
+        self.databases = [Database(self) for _ in range(databases)]
+
+    def advance(self, time_ms: int) -> None:
+        """Move the log time and remove a slice of what has come due."""
+        now_ms = self.log_time_ms = self.clock_ms = max(time_ms, self.log_time_ms)
+        budget = SWEEP_KEYS_MAX
+        for database in self.databases:
+            heap = database.deadlines
+            if heap and heap[0][0] <= now_ms:
+                budget = database.sweep(budget)
+
+    def next_deadline_ms(self) -> int | None:
+        """The earliest deadline of any key; in the past when a sweep left something over."""
+        firsts = [first for d in self.databases if d.deadlines and (first := d.first_deadline_ms()) is not None]
+        return min(firsts, default=None)
+
+    def chance(self) -> int:
+        """64 bits that look random (splitmix64 over a counter). For replies to reads only: the counter is not
+        part of the state, so members differ in it."""
+        self.chance_counter = (self.chance_counter + 0x9E3779B97F4A7C15) & _MASK64
+        mixed = self.chance_counter
+        mixed = ((mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9) & _MASK64
+        mixed = ((mixed ^ (mixed >> 27)) * 0x94D049BB133111EB) & _MASK64
+        return mixed ^ (mixed >> 31)
+
+
+_MASK64: Final = 2**64 - 1
+
+
+class Database:
+    """One numbered database. Handlers may read `values` and `expires`; they change them by the methods alone,
+    except SET's fast path, which repeats `replace` in line."""
+
+    __slots__ = ("deadline_sum_ms", "deadlines", "expires", "index", "overdue", "space", "values")
+
+    def __init__(self, space: Space) -> None:
+        self.space = space
+        self.clear()
+
+    def clear(self) -> None:
+        self.values: dict[bytes, Value] = {}
+        self.expires: dict[bytes, int] = {}
+        self.deadlines: list[tuple[int, bytes]] = []
+        self.deadline_sum_ms = 0
+        self.overdue = False
+        self.index: KeyIndex | None = None
+
+    def swap_with(self, other: Database) -> None:
+        """Exchange contents. The objects stay: a loop over a batch may hold one of them."""
+        for slot in ("values", "expires", "deadlines", "deadline_sum_ms", "overdue", "index"):
+            mine, theirs = getattr(self, slot), getattr(other, slot)
+            setattr(self, slot, theirs)
+            setattr(other, slot, mine)
+
+    # Keys
+
+    def peek(self, key: bytes) -> Value | None:
+        """The value, or None. Changes nothing."""
+        if self.overdue and self.is_due(key):
+            return None
+        return self.values.get(key)
+
+    def fetch(self, key: bytes) -> Value | None:
+        """The value, or None; for commands that write, because it removes the key if it is overdue."""
+        if self.overdue and self.is_due(key):
+            self.remove(key)
+            return None
+        return self.values.get(key)
+
+    def put(self, key: bytes, value: Value) -> None:
+        """Store, leaving a deadline as it is. The key must have been fetched."""
+        if self.index is not None and key not in self.values:
+            self.index.add(key)
+        self.values[key] = value
+
+    def replace(self, key: bytes, value: Value) -> None:
+        """Store as a new key without a deadline."""
+        self.put(key, value)
+        if key in self.expires:
+            self.persist(key)
+
+    def remove(self, key: bytes) -> bool:
+        """Whether the key was there, due or not."""
+        if self.values.pop(key, None) is None:
+            return False
+        if self.index is not None:
+            self.index.discard(key)
+        if key in self.expires:
+            self.persist(key)
+        return True
+
+    def is_due(self, key: bytes) -> bool:
+        """Whether the key's deadline has passed in log time."""
+        deadline_ms = self.expires.get(key)
+        return deadline_ms is not None and deadline_ms <= self.space.log_time_ms
+
+    def key_index(self) -> KeyIndex:
+        """The order of keys for SCAN and RANDOMKEY, made at their first use and kept up from then on."""
+        if self.index is None:
+            self.index = KeyIndex(self.values)
+        return self.index
+
+    # Deadlines
+
+    def expire_at(self, key: bytes, deadline_ms: int) -> None:
+        """Let an existing key end at `deadline_ms`; at once when that has passed already."""
+        if deadline_ms <= self.space.log_time_ms:
+            self.remove(key)
+            return
+        before = self.expires.get(key)
+        self.expires[key] = deadline_ms
+        self.deadline_sum_ms += deadline_ms - (before or 0)
+        if before is None or deadline_ms < before:
+            heappush(self.deadlines, (deadline_ms, key))
+            self._bound_stale()
+
+    def persist(self, key: bytes) -> bool:
+        """Take the deadline away; whether there was one."""
+        deadline_ms = self.expires.pop(key, None)
+        if deadline_ms is None:
+            return False
+        self.deadline_sum_ms -= deadline_ms
+        self._bound_stale()
+        return True
+
+    def first_deadline_ms(self) -> int | None:
+        """The earliest deadline of this database, exactly. Tidies the top of the heap until it is true."""
+        heap, expires = self.deadlines, self.expires
+        while heap:
+            queued_ms, key = heap[0]
+            deadline_ms = expires.get(key)
+            if deadline_ms == queued_ms:
+                return queued_ms
+            if deadline_ms is None or deadline_ms < queued_ms:  # gone, or an earlier entry stands for it
+                heappop(heap)
+            else:
+                heapreplace(heap, (deadline_ms, key))
+        return None
+
+    def sweep(self, budget: int) -> int:
+        """Remove due keys, earliest first (ties by key), at most `budget`; returns what is left of it."""
+        now_ms = self.space.log_time_ms
+        while True:
+            first_ms = self.first_deadline_ms()
+            self.overdue = first_ms is not None and first_ms <= now_ms
+            if not self.overdue or budget == 0:
+                return budget
+            self.remove(self.deadlines[0][1])
+            budget -= 1
+
+    def _bound_stale(self) -> None:
+        # Without this, a key set and deleted a million times would leave a million entries until their time.
+        if len(self.deadlines) > 2 * len(self.expires) + _STALE_SPARE:
+            self.deadlines = [(deadline_ms, key) for key, deadline_ms in self.expires.items()]
+            heapify(self.deadlines)

@@ -1,0 +1,125 @@
+"""The default machine: Redis's commands on Redis's keyspace.
+
+A handler is a function (database, argv) -> reply. It may count on the arity that its row states, raises `Refused`
+before it changes anything, and finds the two times in `database.space`. The loop below is the hot path: one look-up
+by name, one comparison of lengths, one call per command, and no more.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final
+
+from raftkv.machines.interface import Batch, Kind, StateMachine
+from raftkv.machines.redis.database import Database, Space
+from raftkv.machines.redis.refusals import DATABASE_OUT_OF_RANGE, Refused
+from raftkv.machines.redis.registry import COMMANDS
+from raftkv.machines.redis.values import Value, type_name
+from raftkv.machines.replies import Error, Reply, unknown_command, wrong_arity
+
+_Handler = Callable[[Database, list[bytes]], Reply]
+_Handlers = dict[bytes, tuple[_Handler, int]]
+
+DATABASES: Final = 16
+
+
+class RedisMachine(StateMachine):
+    """`databases`: how many numbered databases there are. All members must agree on it.
+
+    A batch's scope is the database that its connection has selected.
+    """
+
+    name = "redis"
+    commands = COMMANDS
+
+    def __init__(self, databases: int = DATABASES) -> None:
+        self.space = Space(databases)
+
+    def apply(self, index: int, batch: Batch, wants_replies: bool) -> list[Reply]:  # noqa: ARG002
+        self.space.advance(batch.time_ms)
+        return self._run(_EVERY_HANDLER, batch.commands, batch.scopes)
+
+    def read(self, commands: list[list[bytes]], scopes: Mapping[int, int], now_ms: int) -> list[Reply]:
+        self.space.clock_ms = max(now_ms, self.space.log_time_ms)
+        return self._run(_READ_HANDLERS, commands, scopes)
+
+    def _run(self, handlers: _Handlers, commands: list[list[bytes]], scopes: Mapping[int, int]) -> list[Reply]:
+        databases = self.space.databases
+        database = databases[0]
+        find = handlers.get
+        replies: list[Reply] = []
+        answer = replies.append
+        for argv in commands:
+            if scopes:
+                number = scopes.get(len(replies), 0)
+                if not 0 <= number < len(databases):
+                    answer(DATABASE_OUT_OF_RANGE)
+                    continue
+                database = databases[number]
+            found = (find(argv[0]) or find(argv[0].lower())) if argv else None
+            if found is None:
+                answer(_refusal(argv))
+                continue
+            handler, arity = found
+            length = len(argv)
+            if length != arity and (arity > 0 or length < -arity):
+                answer(wrong_arity(argv[0].lower().decode()))
+                continue
+            try:
+                answer(handler(database, argv))
+            except Refused as refused:
+                answer(refused.reply)
+        return replies
+
+    def deadline_ms(self) -> int | None:
+        return self.space.next_deadline_ms()
+
+    def state_hash(self) -> bytes:
+        digest = hashlib.sha256(b"%d" % self.space.log_time_ms)
+        for number, database in enumerate(self.space.databases):
+            for part in _digest_parts(number, database):
+                digest.update(b"%d:%b" % (len(part), part))
+        return digest.digest()
+
+    def info(self) -> dict[str, dict[str, str]]:
+        databases = enumerate(self.space.databases)
+        return {"Keyspace": {f"db{number}": _sizes(database) for number, database in databases if database.values}}
+
+
+def _handlers(*kinds: Kind) -> _Handlers:
+    return {name: (row.handler, row.arity) for name, row in COMMANDS.items() if row.kind in kinds}
+
+
+# DIRTY ones are kept in a log entry too, so that no argv whatever can stop a member.
+_EVERY_HANDLER: Final = _handlers(Kind.WRITE, Kind.READ, Kind.DIRTY)
+_READ_HANDLERS: Final = _handlers(Kind.READ, Kind.DIRTY)
+
+
+def _refusal(argv: list[bytes]) -> Error:
+    row = COMMANDS.get(argv[0].lower()) if argv else None
+    return unknown_command(argv) if row is None else Error(f"ERR '{row.name}' writes and must go through the log")
+
+
+def _digest_parts(number: int, database: Database) -> Iterator[bytes]:
+    yield b"%d,%d" % (number, len(database.values))
+    for key in sorted(database.values):
+        value = database.values[key]
+        yield key
+        yield b"%d" % database.expires.get(key, -1)
+        yield type_name(value).encode()
+        yield from _value_parts(value)
+
+
+def _value_parts(value: Value) -> Iterator[bytes]:
+    if isinstance(value, bytes):
+        yield value
+    else:
+        yield from value.digest_parts()
+
+
+def _sizes(database: Database) -> str:
+    """`avg_ttl` is the mean of what remains in log time, in ms."""
+    expiring = len(database.expires)
+    mean_ms = database.deadline_sum_ms // expiring - database.space.log_time_ms if expiring else 0
+    return f"keys={len(database.values)},expires={expiring},avg_ttl={max(0, mean_ms)}"

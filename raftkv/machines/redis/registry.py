@@ -1,0 +1,27 @@
+"""The command table. A row stands in the file of its type, at the end; a new type's file is added here.
+
+To add a command: handler and row in the file of its type, cases in the test file of the same name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from raftkv.machines.interface import Command
+from raftkv.machines.redis import counters, expiry, keys, keyspace, lcs, ranges, scan, strings
+
+ROWS: Final[tuple[Command, ...]] = (
+    *strings.ROWS,
+    *ranges.ROWS,
+    *counters.ROWS,
+    *lcs.ROWS,
+    *keys.ROWS,
+    *scan.ROWS,
+    *expiry.ROWS,
+    *keyspace.ROWS,
+)
+
+COMMANDS: Final[Mapping[bytes, Command]] = {
+    spelling: row for row in ROWS for spelling in (row.name.encode(), row.name.upper().encode())
+}
