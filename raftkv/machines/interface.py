@@ -41,7 +41,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     arity: int
     kind: Kind
-    handler: Callable[..., Reply]
+    handler: Callable[..., Any]
     flags: tuple[str, ...] = ()
     keys: tuple[int, int, int] = (0, 0, 0)
     since: str = "1.0.0"

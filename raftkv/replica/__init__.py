@@ -1,0 +1,6 @@
+"""One member, joined: consensus, state machine and log store, still without sockets, clock or awaits."""
+
+from raftkv.replica.replica import Replica, ReplicaSettings, Turn
+from raftkv.replica.work import Sink
+
+__all__ = ["Replica", "ReplicaSettings", "Sink", "Turn"]

@@ -1,0 +1,124 @@
+"""Any member serves any client: commands travel to the leader over the peer link, at most once.
+
+The member that the client is connected to (the *origin*) sends all that has gathered in a turn as one Forward and
+keeps the works under its number. The leader treats a Forward like a client, with a `RemoteSink` that sends the
+encoded replies back. What comes back decides:
+
+    ForwardReply     carried out
+    ForwardRefused   certainly not done: goes back to the origin's intake, for whoever leads next
+    ForwardUnknown   unknown
+    link lost, or no answer in time: a write's outcome is unknown; a read is simply asked again
+
+Never guess after a lost link: the write may sit in the leader's log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from raftkv.machines.interface import Kind
+from raftkv.machines.replies import Error, Reply
+from raftkv.replica.work import OUTCOME_UNKNOWN, TIMED_OUT_UNKNOWN, Work, join
+from raftkv.wire.peer import Forward, ForwardRefused, ForwardReply, ForwardUnknown
+from raftkv.wire.resp_encode import encode
+
+Answer = ForwardReply | ForwardRefused | ForwardUnknown
+
+
+class RemoteSink:
+    """The leader's end: whatever becomes of the works of one Forward goes back to its origin."""
+
+    remote = True
+
+    def __init__(self, request_id: int, resp3: bool, send: Callable[[Answer], None]) -> None:
+        self.resp3 = resp3
+        self._request_id = request_id
+        self._send = send
+
+    def on_replies(self, replies: list[Reply], start: int, stop: int) -> None:
+        resp3 = self.resp3
+        self._send(ForwardReply(self._request_id, [encode(reply, resp3) for reply in replies[start:stop]]))
+
+    def on_encoded(self, replies: Sequence[bytes]) -> None:
+        self._send(ForwardReply(self._request_id, list(replies)))
+
+    def on_redirect(self, leader_id: int) -> None:
+        self._send(ForwardRefused(self._request_id, leader_id))
+
+    def on_not_done(self, error: Error) -> None:  # noqa: ARG002
+        self._send(ForwardRefused(self._request_id, None))
+
+    def on_unknown(self, error: Error) -> None:
+        self._send(ForwardUnknown(self._request_id, error.text))
+
+
+class _Forwarded:
+    __slots__ = ("leader_id", "since_ms", "works")
+
+    def __init__(self, leader_id: int, works: list[Work], since_ms: int) -> None:
+        self.leader_id = leader_id
+        self.works = works
+        self.since_ms = since_ms
+
+
+class Forwarder:
+    """The origin's end."""
+
+    def __init__(self) -> None:
+        self._under_way: dict[int, _Forwarded] = {}
+        self._last_id = 0
+
+    def __len__(self) -> int:
+        return len(self._under_way)
+
+    def forward(self, works: list[Work], leader_id: int, now_ms: int) -> list[Forward]:
+        """Messages that carry `works` to the leader: one for each kind and RESP version among them."""
+        groups: dict[tuple[Kind, bool], list[Work]] = {}
+        for work in works:
+            groups.setdefault((work.kind, work.sink.resp3), []).append(work)
+        messages = []
+        for (kind, resp3), group in groups.items():
+            self._last_id += 1
+            self._under_way[self._last_id] = _Forwarded(leader_id, group, now_ms)
+            commands, scopes = join(group)
+            messages.append(Forward(self._last_id, int(kind), resp3, commands, scopes))
+        return messages
+
+    def on_reply(self, sender: int, message: ForwardReply) -> None:
+        start = 0
+        for work in self._take(sender, message.request_id):
+            stop = start + len(work.commands)
+            work.sink.on_encoded(message.replies[start:stop])
+            start = stop
+
+    def on_refused(self, sender: int, message: ForwardRefused) -> list[Work]:
+        """The works that were certainly not done."""
+        return self._take(sender, message.request_id)
+
+    def on_unknown(self, sender: int, message: ForwardUnknown) -> None:
+        for work in self._take(sender, message.request_id):
+            work.sink.on_unknown(Error(message.reason))
+
+    def on_link_down(self, peer: int) -> list[Work]:
+        """The link to `peer` is gone: returns the reads to be asked again; writes are told that nobody knows."""
+        return self._give_up([i for i, f in self._under_way.items() if f.leader_id == peer], OUTCOME_UNKNOWN)
+
+    def give_up_older_than(self, since_ms: int) -> list[Work]:
+        return self._give_up([i for i, f in self._under_way.items() if f.since_ms < since_ms], TIMED_OUT_UNKNOWN)
+
+    def _give_up(self, request_ids: list[int], error: Error) -> list[Work]:
+        again = []
+        for request_id in request_ids:
+            for work in self._under_way.pop(request_id).works:
+                if work.kind is Kind.WRITE:
+                    work.sink.on_unknown(error)
+                else:
+                    again.append(work)
+        return again
+
+    def _take(self, sender: int, request_id: int) -> list[Work]:
+        forwarded = self._under_way.get(request_id)
+        if forwarded is None or forwarded.leader_id != sender:
+            return []  # given up already, and the client was told so
+        del self._under_way[request_id]
+        return forwarded.works

@@ -1,0 +1,348 @@
+"""One member: consensus, machine and log store behind one call, `turn`. No sockets, no clock, no awaits.
+
+A turn goes straight through, and every stage handles all that has gathered, not one command::
+
+    submit / on_message / on_synced / on_tick     only take note
+    turn:   intake  ->  one log entry of all writes | one read round for all reads | one Forward to the leader
+            output of the core  ->  a write for the disk, messages for the peers
+            committed entries   ->  machine  ->  replies to their sinks
+            confirmed reads     ->  machine  ->  replies to their sinks
+
+Time. Each entry carries the leader's clock, never below that of an earlier entry; a new leader therefore proposes
+nothing before it has applied its first own entry. Keys become invisible by that log time only: when the clock has
+passed the machine's deadline, the leader commits an empty batch with the new time before it answers reads
+(otherwise a client could see a key gone on one leader, and back on the next whose clock is behind).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from random import Random
+
+import msgspec
+
+from raftkv.machines.interface import Batch, Kind, StateMachine
+from raftkv.machines.replies import Reply
+from raftkv.raft.log import Log
+from raftkv.raft.messages import Entry, EntryKind, RaftMessage
+from raftkv.raft.node import Node
+from raftkv.raft.roles import Role
+from raftkv.raft.settings import RaftSettings
+from raftkv.replica.forwarding import Answer, Forwarder, RemoteSink
+from raftkv.replica.proposals import Proposal, Proposals
+from raftkv.replica.work import LEADERSHIP_LOST, NO_LEADER, Sink, Work, answer, join
+from raftkv.storage.interface import LogStore, Write
+from raftkv.wire.peer import Forward, ForwardRefused, ForwardReply, ForwardUnknown, PeerMessage
+
+_encode_batch = msgspec.msgpack.Encoder().encode
+_decode_batch = msgspec.msgpack.Decoder(Batch).decode
+
+
+class ReplicaSettings(msgspec.Struct, frozen=True):
+    raft: RaftSettings = RaftSettings()
+
+    forwards: bool = True
+    """Send commands on to the leader; otherwise their clients are told where it is."""
+
+    proposals_inflight_max: int = 2
+    """So many entries may be on their way to being applied; what arrives meanwhile gathers for the next one."""
+
+    entry_bytes_max: int = 4 * 1024 * 1024
+    """An entry takes no further work once it is about this large."""
+
+    apply_commands_max: int = 10_000
+    """A turn applies about so many commands, so that a member that catches up still hears and speaks."""
+
+    no_leader_wait_ms: int = 3000
+    """How long a command waits for a leader to be known."""
+
+    request_timeout_ms: int = 5000
+    """How long a command that is under way waits for its outcome."""
+
+
+class Turn(msgspec.Struct, gc=False):
+    """What is to be done now. `write` is disk write number `sequence`; answer it with `on_synced(sequence)`."""
+
+    sequence: int
+    write: Write | None
+    sends: list[tuple[int, PeerMessage]]
+
+
+class Replica:
+    def __init__(
+        self,
+        member_id: int,
+        voters: Iterable[int],
+        *,
+        machine: StateMachine,
+        store: LogStore,
+        settings: ReplicaSettings,
+        random: Random,
+        now_ms: int,
+    ) -> None:
+        recovered = store.recovered
+        self.settings = settings
+        self.machine = machine
+        self.node = Node(
+            member_id,
+            voters,
+            hard_state=recovered.hard_state,
+            log=Log(
+                last_index=recovered.last_index,
+                terms=recovered.terms,
+                commit=recovered.hard_state.commit,
+                read_stored=store.read,
+                cache_bytes_max=settings.raft.log_cache_bytes_max,
+            ),
+            settings=settings.raft,
+            random=random,
+            now_ms=now_ms,
+        )
+        self.applied = 0
+        self.log_time_ms = 0
+        """Time of the newest entry applied or proposed here."""
+
+        self._random = random
+        self._now_ms = now_ms
+        self._connected: set[int] = set()
+        self._sends: list[tuple[int, PeerMessage]] = []
+        self._held: deque[tuple[int, list[tuple[int, RaftMessage]]]] = deque()
+        self._synced = 0
+
+        self._writes: deque[Work] = deque()
+        self._reads: list[Work] = []
+        self._proposals = Proposals()
+        self._forwarder = Forwarder()
+        self._round = (0, 0)
+        """(term, number) of the read round under way: numbers start again with every leadership."""
+
+        self._reads_in_round: list[Work] = []
+        self._reads_need_index = 0
+
+    # ---- inputs
+
+    def submit(
+        self, kind: Kind, commands: list[list[bytes]], scopes: Mapping[int, int], size_bytes: int, sink: Sink
+    ) -> None:
+        """Take in WRITE or READ commands of one client. Commands of kind READ among writes are allowed, and are then
+        ordered with them through the log; `sink` hears once what became of them all."""
+        work = Work(kind, commands, scopes, size_bytes, sink, self._now_ms)
+        (self._writes if kind is Kind.WRITE else self._reads).append(work)
+
+    def read_dirty(self, commands: list[list[bytes]], scopes: Mapping[int, int], wall_ms: int) -> list[Reply]:
+        """Answer from this member's present state, which may be behind."""
+        return self.machine.read(commands, scopes, max(wall_ms, self.log_time_ms))
+
+    def on_message(self, sender: int, message: PeerMessage) -> None:
+        kind = type(message)
+        if kind is Forward:
+            self._on_forward(sender, message)  # type: ignore[arg-type]
+        elif kind is ForwardReply:
+            self._forwarder.on_reply(sender, message)  # type: ignore[arg-type]
+        elif kind is ForwardRefused:
+            self._take_back(self._forwarder.on_refused(sender, message))  # type: ignore[arg-type]
+        elif kind is ForwardUnknown:
+            self._forwarder.on_unknown(sender, message)  # type: ignore[arg-type]
+        else:
+            self.node.on_message(sender, message)  # type: ignore[arg-type]
+
+    def _on_forward(self, origin: int, message: Forward) -> None:
+        if self.node.role is not Role.LEADER:
+            self._sends.append((origin, ForwardRefused(message.request_id, self.node.leader_id)))
+            return
+
+        def send(reply: Answer) -> None:
+            self._sends.append((origin, reply))
+
+        sink = RemoteSink(message.request_id, message.resp3, send)
+        size_bytes = sum(map(len, map(b"".join, message.commands)))
+        self.submit(Kind(message.kind), message.commands, message.scopes, size_bytes, sink)
+
+    def on_link_up(self, peer: int) -> None:
+        """A new connection to `peer` is ready for use."""
+        self._connected.add(peer)
+        self.node.on_link_reset(peer)
+
+    def on_link_down(self, peer: int) -> None:
+        self._connected.discard(peer)
+        self._take_back(self._forwarder.on_link_down(peer))
+
+    def on_synced(self, sequence: int) -> None:
+        """Disk writes up to number `sequence` are durable: promises that waited for them may leave."""
+        self._synced = sequence
+        self.node.on_synced(sequence)
+        while self._held and self._held[0][0] <= sequence:
+            self._sends += self._held.popleft()[1]
+
+    def on_tick(self, now_ms: int) -> None:
+        """Time has passed: elections, heartbeats, and works that have waited too long. `now_ms` never goes back."""
+        self._now_ms = now_ms
+        self.node.on_tick(now_ms)
+        timed_out_ms = now_ms - self.settings.request_timeout_ms
+        self._proposals.give_up_older_than(timed_out_ms)
+        self._take_back(self._forwarder.give_up_older_than(timed_out_ms))
+        if self.node.role is not Role.LEADER:
+            self._refuse_what_waits_too_long(now_ms)
+
+    def _refuse_what_waits_too_long(self, now_ms: int) -> None:
+        since_ms = now_ms - self.settings.no_leader_wait_ms
+        for work in [work for work in (*self._writes, *self._reads) if work.since_ms < since_ms]:
+            (self._writes if work.kind is Kind.WRITE else self._reads).remove(work)
+            work.sink.on_not_done(NO_LEADER)
+
+    # ---- the turn
+
+    def turn(self, wall_ms: int) -> Turn:
+        """Do everything that the inputs have made possible. `wall_ms` is Unix time."""
+        node = self.node
+        if node.role is Role.LEADER:
+            if self.applied >= node.term_start:
+                self._propose(wall_ms)
+                self._begin_read_round(wall_ms)
+        else:
+            self._route()
+        output = node.take_output()
+        sends, self._sends = self._sends, []
+        sends += output.now
+        if output.after_sync:
+            if output.sequence <= self._synced:
+                sends += output.after_sync
+            else:
+                self._held.append((output.sequence, output.after_sync))
+        write = None
+        if output.entries or output.hard_state is not None:
+            write = Write(output.hard_state, output.entries)
+        return Turn(output.sequence, write, sends)
+
+    def apply(self, wall_ms: int) -> bool:
+        """Carry out what is committed, then answer the reads that are confirmed. Apart from `turn`, so that messages
+        and disk writes are under way meanwhile. Returns whether more is left to be applied (`apply_commands_max`)."""
+        node = self.node
+        budget = self.settings.apply_commands_max
+        while self.applied < node.log.commit and budget > 0:
+            for entry in node.log.slice(self.applied + 1, node.log.commit, 256, 1024 * 1024):
+                budget -= self._apply(entry)
+                if budget <= 0:
+                    break
+        node.log.trim(self.applied)
+        if self._reads_in_round:
+            self._answer_reads(wall_ms)
+        return self.applied < node.log.commit
+
+    @property
+    def wants_turn(self) -> bool:
+        """Whether another turn would do something although no input came."""
+        return bool(self._sends) or (
+            self.node.role is Role.LEADER
+            and self.applied >= self.node.term_start
+            and (
+                (bool(self._writes) and len(self._proposals) < self.settings.proposals_inflight_max)
+                or (bool(self._reads) and not self._reads_in_round)
+            )
+        )
+
+    # ---- writes
+
+    def _propose(self, wall_ms: int) -> None:
+        """Put what has gathered into the log: one entry, more only when it is too large for one."""
+        settings = self.settings
+        while self._writes and len(self._proposals) < settings.proposals_inflight_max:
+            works: list[Work] = []
+            size_bytes = 0
+            while self._writes and (not works or size_bytes + self._writes[0].size_bytes <= settings.entry_bytes_max):
+                work = self._writes.popleft()
+                size_bytes += work.size_bytes
+                works.append(work)
+            self._propose_one(works, wall_ms)
+        deadline_ms = self.machine.deadline_ms()
+        if deadline_ms is not None and deadline_ms <= wall_ms and not self._proposals:
+            self._propose_one([], wall_ms)
+
+    def _propose_one(self, works: list[Work], wall_ms: int) -> int:
+        self.log_time_ms = max(wall_ms, self.log_time_ms)
+        commands, scopes = join(works)
+        batch = Batch(self.log_time_ms, self._random.getrandbits(63), commands, scopes)
+        index = self.node.propose(_encode_batch(batch))
+        self._proposals.add(Proposal(index, self.node.term, batch, works))
+        return index
+
+    def _apply(self, entry: Entry) -> int:
+        """Apply one entry; returns what it counts against the turn's budget."""
+        proposal, lost = self._proposals.on_applying(entry.index, entry.term)
+        if lost:
+            self._take_back(lost)
+        self.applied = entry.index
+        if entry.kind != EntryKind.COMMANDS:
+            return 1
+        batch = proposal.batch if proposal is not None else _decode_batch(entry.data)
+        self.log_time_ms = max(self.log_time_ms, batch.time_ms)
+        works: list[Work] = proposal.works if proposal is not None else []
+        replies = self.machine.apply(entry.index, batch, bool(works))
+        answer(works, replies)
+        return 1 + len(batch.commands)
+
+    def _take_back(self, works: list[Work]) -> None:
+        """These were certainly not done. Ours are tried again, under their old deadline; another member's go back."""
+        for work in works:
+            if work.sink.remote:
+                work.sink.on_not_done(LEADERSHIP_LOST)
+            elif work.kind is Kind.WRITE:
+                self._writes.append(work)
+            else:
+                self._reads.append(work)
+
+    # ---- reads
+
+    def _begin_read_round(self, wall_ms: int) -> None:
+        """One round at a time; reads that arrive while it is under way go together into the next."""
+        if not self._reads or self._reads_in_round:
+            return
+        self._reads_in_round, self._reads = self._reads, []
+        self._reads_need_index = 0
+        deadline_ms = self.machine.deadline_ms()
+        if deadline_ms is not None and deadline_ms <= wall_ms:
+            # Something is due but not yet gone by log time. An entry under way may carry a time that is late enough.
+            self._reads_need_index = (
+                self.node.log.last_index
+                if self._proposals and self.log_time_ms >= deadline_ms
+                else self._propose_one([], wall_ms)
+            )
+        self._round = (self.node.term, self.node.begin_read_round())
+
+    def _answer_reads(self, wall_ms: int) -> None:
+        node = self.node
+        term, number = self._round
+        if node.role is not Role.LEADER or node.term != term:
+            works, self._reads_in_round = self._reads_in_round, []
+            self._take_back(works)
+        elif node.confirmed_round >= number and self.applied >= max(node.log.commit, self._reads_need_index):
+            works, self._reads_in_round = self._reads_in_round, []
+            commands, scopes = join(works)
+            answer(works, self.machine.read(commands, scopes, max(wall_ms, self.log_time_ms)))
+
+    # ---- not the leader
+
+    def _route(self) -> None:
+        """Send what has gathered to the leader, tell clients where it is, or let it wait for one."""
+        leader_id = self.node.leader_id
+        if not self._writes and not self._reads:
+            return
+        works = [*self._writes, *self._reads]
+        self._writes, self._reads = deque(), []
+        mine = []
+        for work in works:
+            if work.sink.remote:
+                work.sink.on_not_done(LEADERSHIP_LOST)
+            else:
+                mine.append(work)
+        if leader_id is None:
+            self._take_back(mine)
+        elif not self.settings.forwards:
+            for work in mine:
+                work.sink.on_redirect(leader_id)
+        elif leader_id in self._connected:
+            for message in self._forwarder.forward(mine, leader_id, self._now_ms):
+                self._sends.append((leader_id, message))
+        else:
+            self._take_back(mine)

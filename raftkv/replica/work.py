@@ -1,0 +1,90 @@
+"""A piece of work on its way: some commands of one client, and the sink that waits for their replies.
+
+A sink gets exactly one of its calls, exactly once. Which one it is tells what is certain:
+
+``on_replies``   carried out; these are the answers (values, a slice of a larger list)
+``on_encoded``   carried out on another member, which has encoded the answers
+``on_redirect``  not done here; ask that member
+``on_not_done``  certainly not done, now or later
+``on_unknown``   done, not done or still to be done: nobody here can tell
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final, Protocol
+
+from raftkv.machines.interface import Kind
+from raftkv.machines.replies import Error, Reply
+
+NO_LEADER: Final = Error("CLUSTERDOWN No leader is known; the command was not carried out, try again later")
+LEADERSHIP_LOST: Final = Error("TRYAGAIN The leader changed; the command was not carried out, try again")
+OUTCOME_UNKNOWN: Final = Error(
+    "UNKNOWN The leader was lost while the command was under way; it may or may not have been applied,"
+    " read before trying again"
+)
+TIMED_OUT_UNKNOWN: Final = Error(
+    "UNKNOWN No quorum confirmed the command in time; it may or may not be applied, read before trying again"
+)
+
+
+class Sink(Protocol):
+    resp3: bool
+    """The RESP version in which another member has to encode the replies, when it comes to that."""
+
+    remote: bool
+    """Whether the commands came from another member: such are refused here, never sent on once more."""
+
+    def on_replies(self, replies: list[Reply], start: int, stop: int) -> None: ...
+
+    def on_encoded(self, replies: Sequence[bytes]) -> None: ...
+
+    def on_redirect(self, leader_id: int) -> None: ...
+
+    def on_not_done(self, error: Error) -> None: ...
+
+    def on_unknown(self, error: Error) -> None: ...
+
+
+class Work:
+    """`since_ms` is when it arrived (the member's monotonic clock), `size_bytes` about what it takes up in an entry."""
+
+    __slots__ = ("commands", "kind", "scopes", "since_ms", "sink", "size_bytes")
+
+    def __init__(
+        self,
+        kind: Kind,
+        commands: list[list[bytes]],
+        scopes: Mapping[int, int],
+        size_bytes: int,
+        sink: Sink,
+        since_ms: int,
+    ) -> None:
+        self.kind = kind
+        self.commands = commands
+        self.scopes = scopes
+        self.size_bytes = size_bytes
+        self.sink = sink
+        self.since_ms = since_ms
+
+
+def join(works: Sequence[Work]) -> tuple[list[list[bytes]], dict[int, int]]:
+    """All commands of `works` in order, and their scopes under the new positions."""
+    commands: list[list[bytes]] = []
+    scopes: dict[int, int] = {}
+    for work in works:
+        if work.scopes:
+            first = len(commands)
+            for position, scope in work.scopes.items():
+                scopes[first + position] = scope
+        commands += work.commands
+    return commands, scopes
+
+
+def answer(works: Sequence[Work], replies: list[Reply]) -> None:
+    """Give each sink its part of `replies`, which answer `join(works)`."""
+    start = 0
+    for work in works:
+        stop = start + len(work.commands)
+        work.sink.on_replies(replies, start, stop)
+        start = stop

@@ -1,0 +1,100 @@
+"""A non-blocking socket in the hub: sends without waiting, keeps what the other end does not take yet, within bounds.
+
+Registered edge-triggered, once, for everything: the kernel tells of each change (something came, there is room
+again), and no system call is spent on changing one's mind. The price is that whoever leaves bytes unread has to
+remember that they are there (see `session.py`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from raftkv.server.hub import Hub
+
+EVENTS = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
+_BROKEN = select.EPOLLERR | select.EPOLLHUP
+
+
+class Connection:
+    """Subclasses say what arriving bytes mean (`on_readable`) and what follows a close (`on_closed`)."""
+
+    __slots__ = ("_out", "close_when_sent", "closed", "fd", "hub", "out_bytes", "sock")
+
+    def __init__(self, hub: Hub, sock: socket.socket) -> None:
+        self.hub = hub
+        self.sock = sock
+        self.fd = sock.fileno()
+        self.closed = False
+        self.close_when_sent = False
+        self.out_bytes = 0
+        self._out: deque[memoryview] = deque()
+
+    def on_event(self, events: int) -> None:
+        if self._out and events & select.EPOLLOUT:
+            self.flush()
+        if not self.closed and events & select.EPOLLIN:
+            self.on_readable()
+        if not self.closed and events & _BROKEN:
+            self.close("connection reset")
+
+    def on_readable(self) -> None:
+        raise AssertionError("a connection that is not read from")
+
+    def on_closed(self, reason: str) -> None:
+        """Called once, after the socket is closed."""
+
+    def send(self, data: bytes) -> None:
+        """Send now what the socket takes, keep the rest. `out_bytes` tells how much is kept."""
+        if self.closed:
+            return
+        sent = 0
+        if not self._out:
+            try:
+                sent = self.sock.send(data)
+            except BlockingIOError:
+                pass
+            except OSError as error:
+                self.close(f"send failed: {error.strerror}")
+                return
+        if sent < len(data):
+            rest = memoryview(data)[sent:]
+            self._out.append(rest)
+            self.out_bytes += len(rest)
+        elif self.close_when_sent:
+            self.close("closed after reply")
+
+    def flush(self) -> None:
+        """Send what was kept, as far as it goes."""
+        while self._out:
+            chunk = self._out[0]
+            try:
+                sent = self.sock.send(chunk)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                self.close(f"send failed: {error.strerror}")
+                return
+            self.out_bytes -= sent
+            if sent < len(chunk):
+                self._out[0] = chunk[sent:]
+                return
+            self._out.popleft()
+        if self.close_when_sent:
+            self.close("closed after reply")
+
+    def close(self, reason: str) -> None:
+        """Close at once; what was kept is dropped. Safe to call twice."""
+        if self.closed:
+            return
+        self.closed = True
+        self._out.clear()
+        self.out_bytes = 0
+        self.hub.remove(self.fd)
+        with contextlib.suppress(OSError):
+            self.sock.close()
+        self.on_closed(reason)

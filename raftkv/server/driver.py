@@ -1,0 +1,63 @@
+"""The driver: the one place with a clock and with chance. It turns the replica and carries out what it asks for."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from random import Random
+from typing import TYPE_CHECKING
+
+from raftkv.replica import Replica
+from raftkv.server.disk import DiskThread
+
+if TYPE_CHECKING:
+    from raftkv.server.links import Links
+
+TICK_INTERVAL_MS = 10
+"""Time is told to the replica at least this often, and at most about twice as often."""
+
+
+def now_ms() -> int:
+    """A clock that does not go back, in milliseconds."""
+    return time.monotonic_ns() // 1_000_000
+
+
+def wall_ms() -> int:
+    """Unix time in milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+def new_random() -> Random:
+    return Random(secrets.randbits(128))
+
+
+def new_instance() -> int:
+    """A number that tells this process from any other that claims to be the same member."""
+    return secrets.randbits(62)
+
+
+class Driver:
+    def __init__(self, replica: Replica) -> None:
+        self.replica = replica
+        self.links: Links
+        self.disk: DiskThread
+        self._ticked_ms = 0
+
+    def turn(self) -> bool:
+        """Run turns until the replica has nothing more to do at once. Returns whether entries are left to apply."""
+        replica = self.replica
+        wall = wall_ms()
+        now = now_ms()
+        if now - self._ticked_ms >= TICK_INTERVAL_MS // 2:
+            self._ticked_ms = now
+            replica.on_tick(now)
+        while True:
+            turn = replica.turn(wall)
+            if turn.write is not None:
+                # First: the disk works while the messages are being sent.
+                self.disk.submit(turn.sequence, turn.write)
+            if turn.sends:
+                self.links.send_all(turn.sends)
+            more = replica.apply(wall)
+            if not replica.wants_turn:
+                return more

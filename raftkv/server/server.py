@@ -1,0 +1,103 @@
+"""What the parts of one running member share: settings, replica, links, sessions, the command table, counters."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from raftkv.machines.interface import Command
+from raftkv.replica import Replica
+from raftkv.server import driver
+from raftkv.server.connection import EVENTS
+from raftkv.server.hub import Hub
+from raftkv.server.session import Session
+from raftkv.settings import Settings
+
+if TYPE_CHECKING:
+    from raftkv.server.links import Links
+
+
+class Stats:
+    """Counters since the start, or since CONFIG RESETSTAT."""
+
+    def __init__(self) -> None:
+        self.connections = 0
+        self.rejected_connections = 0
+        self.commands = 0
+        self.commands_not_done = 0
+        self.commands_unknown = 0
+        self.output_buffer_limit_disconnections = 0
+        self.query_buffer_limit_disconnections = 0
+
+
+class Server:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        hub: Hub,
+        replica: Replica,
+        links: Links,
+        cluster_id: str,
+        local_commands: Mapping[bytes, Command],
+        log: Any,
+    ) -> None:
+        """`local_commands` are the connection's own; together with the machine's they are the command table."""
+        self.settings = settings
+        self.hub = hub
+        self.replica = replica
+        self.links = links
+        self.cluster_id = cluster_id
+        self.log = log
+        self.stats = Stats()
+        self.started_ms = driver.now_ms()
+        self.stopping = False
+        self.commands: dict[bytes, Command] = {**replica.machine.commands, **local_commands}
+        self.sessions: dict[int, Session] = {}
+        self.parked: set[Session] = set()
+        self._last_session_id = 0
+
+    now_ms = staticmethod(driver.now_ms)
+    wall_ms = staticmethod(driver.wall_ms)
+
+    def lookup(self, name: bytes) -> Command | None:
+        """The command's row, however its name is spelled."""
+        return self.commands.get(name) or self.commands.get(name.lower())
+
+    def client_address_of(self, member_id: int) -> str | None:
+        """host:port at which clients reach a member; None until its first handshake."""
+        if member_id == self.settings.node.id:
+            return self.settings.client.address
+        return self.links.client_addresses.get(member_id)
+
+    def add_session(self, sock: socket.socket, address: str, local_address: str) -> None:
+        """Serve a client whose connection was just accepted, unless there are too many."""
+        if len(self.sessions) >= self.settings.client.clients_max:
+            self.stats.rejected_connections += 1
+            sock.send(b"-ERR max number of clients reached\r\n")
+            sock.close()
+            return
+        self.stats.connections += 1
+        self._last_session_id += 1
+        session = Session(self, sock, self._last_session_id, address, local_address)
+        self.sessions[session.id] = session
+        self.hub.add(session.fd, session, EVENTS)
+
+    def on_session_closed(self, session: Session, reason: str) -> None:
+        self.sessions.pop(session.id, None)
+        self.parked.discard(session)
+        if "limit" in reason:
+            self.log.warning("client_cut_off", client=session.address, reason=reason)
+        else:
+            self.log.debug("client_closed", client=session.address, reason=reason)
+
+    def on_tick(self) -> None:
+        """A few times a second: parked clients, and those who have been silent for too long."""
+        for session in list(self.parked):
+            session.poll_parked()
+        idle_ms = self.settings.client.idle_timeout_ms
+        if idle_ms:
+            limit_ms = self.now_ms() - idle_ms
+            for session in [s for s in self.sessions.values() if s.last_active_ms < limit_ms and not s.busy]:
+                session.close("idle")

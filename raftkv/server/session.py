@@ -1,0 +1,359 @@
+"""One client: bytes in, commands out to where they belong, replies back in order.
+
+What a client has sent is taken in *chunks*: all complete commands at hand, up to a bound. A session works on one
+chunk at a time and reads nothing meanwhile, so replies are in order by construction, a deep pipeline cannot starve
+others, and TCP itself holds back a client that sends faster than it is served.
+
+A chunk goes one way as a whole:
+
+- any command in it that writes: all of the machine's commands go into the log, reads too, and keep their order;
+- otherwise any linearizable read: all wait for one read round;
+- otherwise (dirty reads) they are answered from the local state at once.
+
+Commands of kind LOCAL are the connection's own and answered here. Most of them (`BARRIERS` apart from
+`IMMEDIATE`) must see what came before them finished, and so begin a new chunk.
+"""
+
+from __future__ import annotations
+
+import socket
+from binascii import crc_hqx
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from raftkv.errors import ProtocolError
+from raftkv.machines.interface import Command, Kind
+from raftkv.machines.replies import Error, Reply, unknown_command, wrong_arity
+from raftkv.server.connection import Connection
+from raftkv.wire.resp import RequestParser
+from raftkv.wire.resp_encode import encode, encode_many
+
+if TYPE_CHECKING:
+    from raftkv.server.server import Server
+
+RECEIVE_BYTES_MIN = 4 * 1024
+IMMEDIATE = frozenset({"ping", "echo", "select", "time", "lolwut", "command"})
+"""Local commands whose answer does not depend on the commands before them, and changes nothing but the scope."""
+
+NOAUTH = Error("NOAUTH Authentication required.")
+ALLOWED_WITHOUT_AUTH = frozenset({"auth", "hello", "quit", "reset"})
+DIRTY_READS_DISABLED = Error("ERR Dirty reads are disabled on this member (client.dirty_reads)")
+
+
+class NoReply:
+    """Returned by a local command's handler that sends no reply, or will answer later (see `Session.park`)."""
+
+
+NO_REPLY = NoReply()
+
+_HIDDEN = bytes(bytearray(b"hidden"))
+"""In a slot: a reply of the machine will come and is not to be shown. Known by identity."""
+
+
+class Session(Connection):
+    remote = False
+
+    __slots__ = (
+        "_chunk",
+        "_poll",
+        "_queued",
+        "_receive_bytes",
+        "_slots",
+        "_unread",
+        "address",
+        "authenticated",
+        "busy",
+        "connected_ms",
+        "db",
+        "id",
+        "last_active_ms",
+        "last_command",
+        "library_name",
+        "library_version",
+        "local_address",
+        "name",
+        "parser",
+        "received_bytes",
+        "replies_off",
+        "reply_skip",
+        "resp3",
+        "server",
+        "total_commands",
+    )
+
+    def __init__(self, server: Server, sock: socket.socket, session_id: int, address: str, local_address: str) -> None:
+        super().__init__(server.hub, sock)
+        self.server = server
+        self.id = session_id
+        self.address = address
+        self.local_address = local_address
+        self.connected_ms = self.last_active_ms = server.now_ms()
+        self.name = b""
+        self.library_name = b""
+        self.library_version = b""
+        self.last_command = b""
+        self.total_commands = 0
+        self.db = 0
+        self.resp3 = False
+        self.authenticated = not server.settings.client.requirepass
+        self.replies_off = False
+        self.reply_skip = 0
+        self.busy = False
+        self.parser = RequestParser()
+        self.parser.authenticated = self.authenticated
+        self.received_bytes = 0
+        self._receive_bytes = RECEIVE_BYTES_MIN
+        self._unread = False
+        self._queued: deque[list[bytes]] = deque()
+        self._chunk: list[list[bytes]] = []
+        self._slots: list[bytes | None] | None = None
+        self._poll: Callable[[], Reply | NoReply] | None = None
+
+    # ---- bytes in
+
+    def on_readable(self) -> None:
+        if self.busy or self._queued:
+            self._unread = True
+            return None
+        try:
+            data = self.sock.recv(self._receive_bytes)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            return self.close(f"receive failed: {error.strerror}")
+        if not data:
+            return self.close("closed by client")
+        count = len(data)
+        # Edge-triggered: a full buffer may mean more, and the kernel will not say so again.
+        self._unread = count == self._receive_bytes
+        if self._unread and count < self.server.settings.client.turn_bytes:
+            self._receive_bytes = min(self._receive_bytes * 4, self.server.settings.client.turn_bytes)
+        self.received_bytes += count
+        self.parser.feed(data)
+        return self._take_chunk()
+
+    def go_on(self) -> None:
+        """Called by the hub when this session had more to do."""
+        if self.closed or self.busy:
+            return
+        if self._queued or self.parser.pending:
+            self._take_chunk()
+        elif self._unread:
+            self.on_readable()
+
+    def _take_chunk(self) -> None:
+        if self._queued:
+            commands = list(self._queued)
+            self._queued.clear()
+        else:
+            try:
+                commands = self.parser.parse(self.server.settings.client.turn_commands_max)
+            except ProtocolError as error:
+                return self._on_protocol_error(error)
+        if commands:
+            self.last_active_ms = self.server.now_ms()
+            self._run(commands)
+        elif self.parser.buffered_bytes > self.server.settings.client.query_buffer_bytes_max:
+            self.server.stats.query_buffer_limit_disconnections += 1
+            return self.close("query buffer limit reached")
+        if not self.busy:
+            self._look_for_more()
+        return None
+
+    def _look_for_more(self) -> None:
+        if not self.closed and (self._queued or self.parser.pending or self._unread):
+            self.hub.call_soon(self)
+
+    def _on_protocol_error(self, error: ProtocolError) -> None:
+        self.server.log.info("protocol_error", client=self.address, error=str(error))
+        self.close_when_sent = True
+        self.send(encode(Error(f"ERR Protocol error: {error}"), self.resp3))
+
+    # ---- commands out
+
+    def _run(self, commands: list[list[bytes]]) -> None:
+        """Send a chunk on its way. Hot: a chunk of the machine's own commands only is looked at once, here."""
+        table = self.server.commands
+        kind = Kind.DIRTY
+        for argv in commands:
+            row = table.get(argv[0])
+            if row is None or row.kind is Kind.LOCAL:
+                break
+            if len(argv) != row.arity and (row.arity > 0 or len(argv) < -row.arity):
+                break
+            if row.kind < kind:
+                kind = row.kind
+        else:
+            if self.authenticated and not self.replies_off and not self.reply_skip:
+                self._slots = None
+                self.last_command = commands[-1][0]
+                scopes = dict.fromkeys(range(len(commands)), self.db) if self.db else {}
+                return self._submit(kind, commands, scopes)
+        return self._run_mixed(commands)
+
+    def _run_mixed(self, commands: list[list[bytes]]) -> None:
+        """A chunk with commands of the connection's own, or wrong ones: each reply has a slot to wait in."""
+        slots: list[bytes | None] = []
+        machine_commands: list[list[bytes]] = []
+        scopes: dict[int, int] = {}
+        kind = Kind.DIRTY
+        for position, argv in enumerate(commands):
+            row = self.server.lookup(argv[0])
+            if row is not None and row.kind is Kind.LOCAL and row.name not in IMMEDIATE and position:
+                # It must find everything before it done.
+                self._queued.extendleft(reversed(commands[position:]))
+                break
+            refusal = self._refusal(row, argv)
+            if refusal is not None or row is None:
+                slots.append(self._shown(encode(refusal, self.resp3)))
+            elif row.kind is Kind.LOCAL:
+                self.last_command = argv[0]
+                reply = row.handler(self, argv)
+                if self.closed:
+                    return
+                if isinstance(reply, NoReply):
+                    if self.busy:  # parked: it answers later, the rest waits
+                        self._queued.extendleft(reversed(commands[position + 1 :]))
+                        self._slots, self._chunk = slots, []
+                        return
+                    continue
+                slots.append(self._shown(encode(reply, self.resp3)))
+                if self.close_when_sent:
+                    break
+            else:
+                self.last_command = argv[0]
+                if self.db:
+                    scopes[len(machine_commands)] = self.db
+                machine_commands.append(argv)
+                kind = min(kind, row.kind)
+                slots.append(self._shown(None))
+        self.server.stats.commands += len(slots) - len(machine_commands)
+        if machine_commands:
+            self._slots = slots
+            self._submit(kind, machine_commands, scopes)
+        elif slots:
+            self.send(b"".join(slot for slot in slots if slot))
+
+    def _refusal(self, row: Command | None, argv: list[bytes]) -> Error | None:
+        if not self.authenticated and (row is None or row.name not in ALLOWED_WITHOUT_AUTH):
+            return NOAUTH
+        if row is None:
+            return unknown_command(argv)
+        if len(argv) != row.arity and (row.arity > 0 or len(argv) < -row.arity):
+            return wrong_arity(row.name)
+        if row.kind is Kind.DIRTY and not self.server.settings.client.dirty_reads:
+            return DIRTY_READS_DISABLED
+        return None
+
+    def _shown(self, encoded: bytes | None) -> bytes | None:
+        """The slot's content under CLIENT REPLY. `encoded` is None where the machine's reply is still to come."""
+        hidden = self.replies_off
+        if self.reply_skip:
+            self.reply_skip -= 1
+            hidden = True
+        if hidden:
+            return _HIDDEN if encoded is None else b""
+        return encoded
+
+    def _submit(self, kind: Kind, commands: list[list[bytes]], scopes: dict[int, int]) -> None:
+        self.server.stats.commands += len(commands)
+        self.total_commands += len(commands)
+        self._chunk = commands
+        if kind is Kind.DIRTY:
+            replies: list[Reply] = [DIRTY_READS_DISABLED] * len(commands)
+            if self.server.settings.client.dirty_reads:
+                replies = self.server.replica.read_dirty(commands, scopes, self.server.wall_ms())
+            return self.on_replies(replies, 0, len(replies))
+        self.busy = True
+        size_bytes, self.received_bytes = self.received_bytes, 0
+        return self.server.replica.submit(kind, commands, scopes, size_bytes, self)
+
+    # ---- replies back (replica.work.Sink)
+
+    def on_replies(self, replies: list[Reply], start: int, stop: int) -> None:
+        if self._slots is None:
+            self._finish(encode_many(replies, start, stop, self.resp3))
+        else:
+            self._fill([encode(reply, self.resp3) for reply in replies[start:stop]])
+
+    def on_encoded(self, replies: Sequence[bytes]) -> None:
+        if self._slots is None:
+            self._finish(b"".join(replies))
+        else:
+            self._fill(replies)
+
+    def on_redirect(self, leader_id: int) -> None:
+        address = self.server.client_address_of(leader_id)
+        if address is None:
+            return self.on_not_done(Error("CLUSTERDOWN The leader's address is not known yet; try again"))
+        moved = (encode(Error(f"MOVED {self._slot(argv)} {address}"), self.resp3) for argv in self._chunk)
+        return self.on_encoded(list(moved))
+
+    def on_not_done(self, error: Error) -> None:
+        self.server.stats.commands_not_done += len(self._chunk)
+        self.on_encoded([encode(error, self.resp3)] * len(self._chunk))
+
+    def on_unknown(self, error: Error) -> None:
+        self.server.stats.commands_unknown += len(self._chunk)
+        self.on_encoded([encode(error, self.resp3)] * len(self._chunk))
+
+    def _fill(self, replies: Sequence[bytes]) -> None:
+        remaining = iter(replies)
+        shown = []
+        for slot in self._slots or []:
+            if slot is None:
+                shown.append(next(remaining))
+            elif slot is _HIDDEN:
+                next(remaining)
+            else:
+                shown.append(slot)
+        self._finish(b"".join(shown))
+
+    def _finish(self, data: bytes) -> None:
+        self.busy = False
+        self._slots = None
+        if self.closed:
+            return None
+        if data:
+            self.send(data)
+            if self.out_bytes > self.server.settings.client.output_buffer_bytes_max:
+                self.server.stats.output_buffer_limit_disconnections += 1
+                return self.close("output buffer limit reached: the client reads too slowly")
+        return self._look_for_more()
+
+    def _slot(self, argv: list[bytes]) -> int:
+        """The Redis Cluster hash slot of the command's first key (0 where it has none)."""
+        row = self.server.lookup(argv[0])
+        first = row.keys[0] if row is not None else 0
+        if not 0 < first < len(argv):
+            return 0
+        key = argv[first]
+        start = key.find(b"{")
+        if start >= 0:
+            end = key.find(b"}", start + 1)
+            if end > start + 1:
+                key = key[start + 1 : end]
+        return crc_hqx(key, 0) % 16384
+
+    # ---- for the connection's own commands
+
+    def park(self, poll: Callable[[], Reply | NoReply]) -> NoReply:
+        """Answer later: `poll` is asked again every tick until it returns a reply. To be returned by the handler."""
+        self.busy = True
+        self._poll = poll
+        self.server.parked.add(self)
+        return NO_REPLY
+
+    def poll_parked(self) -> None:
+        reply = self._poll() if self._poll is not None else NO_REPLY
+        if isinstance(reply, NoReply):
+            return
+        self._poll = None
+        self.server.parked.discard(self)
+        slots = [slot for slot in (self._slots or []) if slot] + [self._shown(encode(reply, self.resp3)) or b""]
+        self._finish(b"".join(slots))
+
+    def on_closed(self, reason: str) -> None:
+        self._queued.clear()
+        self.server.on_session_closed(self, reason)
