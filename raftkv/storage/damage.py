@@ -20,6 +20,6 @@ def failed(path: str, offset: int, doing: str, error: OSError) -> StorageFailed:
     """The error for a write or sync that the operating system refused."""
     return StorageFailed(
         f"{path} at byte {offset}: {doing} failed: {error.strerror or error} (errno {error.errno}). "
-        "What to do: see to the disk (space, quota, hardware, kernel log), then start this member again; "
+        "What to do: see to the disk (space, quota, permissions, hardware, kernel log), then start this member again; "
         "everything acknowledged so far is on disk."
     )

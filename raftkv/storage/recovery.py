@@ -60,6 +60,7 @@ class Scan:
     """One pass over a directory. Fields are complete when `batches` is exhausted.
 
     owner: whose log it is, None for an empty directory. sequence: the number the next batch will have.
+    newest_recorded: the newest segment according to IDENTITY, 0 without one.
     last_batch: the bytes of the newest segment's last batch, empty when it has none; `last_offset` where.
     """
 
@@ -68,6 +69,7 @@ class Scan:
         self._files, self._directory, self.owner = files, directory, owner
         self.segments: list[Segment] = []
         self.sequence = 1
+        self.newest_recorded = 0
         self.tail = Tail(Verdict.CLEAN)
         self.last_batch, self.last_offset = b"", 0
 
@@ -87,7 +89,8 @@ class Scan:
             found, path = owner_of(identity), f"{self._directory}/IDENTITY"
             self.owner = self.owner or found
             check_owner(path, found, self.owner)
-        newest = max(identity.newest_segment if identity else 0, *numbers, 0)
+            self.newest_recorded = identity.newest_segment
+        newest = max(self.newest_recorded, *numbers, 0)
         for number in range(1, newest + 1):
             if number not in numbers:
                 why = f"the log consists of segments 1 to {newest}"

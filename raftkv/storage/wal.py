@@ -100,7 +100,7 @@ class Wal(LogStore):
             wal._open()
         except OSError as error:
             wal.close()
-            raise failed(directory, 0, "opening the log", error) from error
+            raise failed(str(error.filename or directory), 0, "opening the log", error) from error
         except BaseException:
             wal.close()
             raise
@@ -160,7 +160,8 @@ class Wal(LogStore):
             self._cut_tail(scan)
         if self._fsync:
             self._make_durable(scan)
-        store_identity(self._files, self._directory, self._owner, self._live.number)
+        if scan.newest_recorded != self._live.number:
+            store_identity(self._files, self._directory, self._owner, self._live.number)
 
     def _cut_tail(self, scan: Scan) -> None:
         live, tail = self._live, scan.tail
