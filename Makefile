@@ -1,23 +1,27 @@
 # One command for each thing; `make` alone lists them.
 #
 # The virtual environment is .venv, or, where this checkout cannot be written to (it belongs to another user),
-# one in the cache directory of whoever calls. It is made again when pyproject.toml or the Python changed.
+# one in the cache directory of whoever calls; all that a run leaves behind goes there too. It is made again when
+# pyproject.toml or the Python changed.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
-CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/raftkv
-# -O: owned by the caller. A .venv made by root inside somebody's checkout is readable, but not to be touched.
-USABLE = $(shell if [ -e .venv ]; then [ -O .venv ] && [ -w .venv ] && echo yes; else [ -w . ] && [ -O . ] && echo yes; fi)
-VENV ?= $(if $(USABLE),.venv,$(CACHE)/venv-$(shell pwd | cksum | cut -d' ' -f1))
-# What a run leaves behind goes beside the environment when the checkout cannot be written to.
-WRITABLE := $(shell [ -w . ] && echo yes)
-DATA ?= $(if $(WRITABLE),data,$(CACHE)/data)
-export MYPY_CACHE_DIR ?= $(if $(WRITABLE),.mypy_cache,$(CACHE)/mypy)
-export RUFF_CACHE_DIR ?= $(if $(WRITABLE),.ruff_cache,$(CACHE)/ruff)
-PYTEST := $(VENV)/bin/python -m pytest $(if $(WRITABLE),,-p no:cacheprovider)
-ifeq ($(WRITABLE),)
+OWN := $(shell [ -O . ] && [ -w . ] && { [ ! -e .venv ] || [ -O .venv ]; } && echo yes)
+CACHE = $(shell cache="$${XDG_CACHE_HOME:-$$HOME/.cache}/raftkv"; mkdir -p "$$cache" 2>/dev/null && [ -w "$$cache" ] \
+	&& echo "$$cache" || echo "$${TMPDIR:-/tmp}/raftkv-$$(id -u)")
+
+ifeq ($(OWN),yes)
+VENV ?= .venv
+DATA ?= data
+PYTEST = "$(VENV)/bin/python" -m pytest
+else
+VENV ?= $(CACHE)/venv-$(firstword $(shell pwd | cksum))
+DATA ?= $(CACHE)/data
+PYTEST = "$(VENV)/bin/python" -m pytest -p no:cacheprovider
+export MYPY_CACHE_DIR := $(CACHE)/mypy
+export RUFF_CACHE_DIR := $(CACHE)/ruff
 export HYPOTHESIS_STORAGE_DIRECTORY := $(CACHE)/hypothesis
 export PYTHONDONTWRITEBYTECODE := 1
 endif
@@ -61,5 +65,5 @@ sim-long: env ## many of them: make sim-long SEED=1 SEEDS=2000
 	@"$(VENV)/bin/python" -m raftkv.testing --seed "$(SEED)" --seeds "$(SEEDS)" $(ARGS)
 
 clean: ## remove the environment and all caches; data stays
-	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist "$(CACHE)"/venv-*
+	@rm -rf "$(VENV)" .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
