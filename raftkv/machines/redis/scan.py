@@ -72,7 +72,8 @@ def _options(argv: list[bytes]) -> _Options:
 
 
 def _cursor(text: bytes) -> int:
-    """As strtoul reads it: a sign is allowed, nothing at all is 0, a negative number wraps around."""
+    """As strtoul reads it: a sign is allowed, nothing at all is 0, a negative number wraps around, a NUL ends it."""
+    text = text.split(b"\0", 1)[0]
     if not text:
         return 0
     if not _CURSOR.fullmatch(text) or len(text) > _CURSOR_DIGITS_MAX:
