@@ -108,9 +108,9 @@ def _measure(
 
 def _show(console: Console, runner: Runner, about: dict[str, str], out: Path) -> None:
     verdicts = judge(runner.samples)
-    print_report(console, runner.samples, verdicts, about, runner.failures)
+    print_report(console, runner.samples, verdicts, about, runner.failures, runner.warnings)
     stem = out / time.strftime("benchmark-%Y%m%d-%H%M%S")
-    write_json(stem.with_suffix(".json"), runner.samples, verdicts, about, runner.failures)
+    write_json(stem.with_suffix(".json"), runner.samples, verdicts, about, runner.failures, runner.warnings)
     console.print(f"raw numbers: {stem.with_suffix('.json')}", soft_wrap=True)
     title = f"{about['cpu']}, {about['disk']}, commit {about['git commit']}, {about['time']}"
     if write_plot(stem.with_suffix(".png"), runner.samples, title):

@@ -65,7 +65,7 @@ class Plan:
     """How much of everything a run does. Durations in seconds."""
 
     rounds: int = 3
-    load_s: float = 2.0
+    load_s: float = 1.5
     warmup_s: float = 0.3
     prefill_s_max: float = 2.0
     failovers: int = 10

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -122,6 +123,7 @@ def print_report(
     verdicts: list[Verdict],
     conditions: dict[str, str],
     failures: dict[str, str],
+    warnings: Sequence[str] = (),
 ) -> None:
     for table in (loads_table(samples), others_table(samples), targets_table(verdicts)):
         if table.row_count:
@@ -132,6 +134,8 @@ def print_report(
     console.print(about)
     for name, reason in failures.items():
         console.print(f"{name}: not (fully) measured: {reason}", style="red", markup=False)
+    for warning in warnings:
+        console.print(warning, style="yellow", markup=False)
 
 
 def write_json(
@@ -140,6 +144,7 @@ def write_json(
     verdicts: list[Verdict],
     conditions: dict[str, str],
     failures: dict[str, str],
+    warnings: Sequence[str] = (),
 ) -> None:
     """All raw numbers: the tables can be made again from this file."""
     document = {
@@ -147,5 +152,6 @@ def write_json(
         "samples": [dataclasses.asdict(sample) for sample in samples.all],
         "targets": [{**dataclasses.asdict(verdict), "reached": verdict.reached} for verdict in verdicts],
         "failures": failures,
+        "warnings": list(warnings),
     }
     path.write_text(json.dumps(document, indent=1) + "\n")

@@ -6,7 +6,8 @@ round 2 A B C again, and so on: a slow minute of the machine falls on neighbours
 are taken within rounds. Failovers are spread over the rounds in the same way (each in a cluster of its own
 visit, whose members come back between trials); memory and restart come last, once.
 
-A peer that fails is noted with its reason and left out from then on; the others go on.
+A peer that fails is noted with its reason and that part of it (loads, failover or footprint) is left out from
+then on; everything else goes on.
 """
 
 from __future__ import annotations
@@ -37,6 +38,10 @@ class Visit:
     part: str
     round: int
 
+    @property
+    def name(self) -> str:
+        return f"{self.peer.name} {self.part}"
+
 
 def share(total: int, parts: int, at: int) -> int:
     """Part ``at`` (from 0) of ``total`` things dealt out evenly, the first parts getting the rest."""
@@ -58,7 +63,7 @@ def schedule(peers: list[type[Peer]], only: set[str], plan: Plan) -> list[Visit]
 
 @dataclass
 class Runner:
-    """One run. ``samples`` and ``failures`` (peer -> reason) fill while it goes."""
+    """One run. ``samples``, ``failures`` ("peer part" -> reason) and ``warnings`` fill while it goes."""
 
     generator: Generator
     directory: Path
@@ -66,23 +71,23 @@ class Runner:
     only: set[str]
     samples: Samples = field(default_factory=Samples)
     failures: dict[str, str] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
 
     def run(self, visits: list[Visit], progress: Progress, advance: Callable[[], None]) -> None:
         for visit in visits:
-            if visit.peer.name not in self.failures:
+            if visit.name not in self.failures:
                 self._visit(visit, progress)
             advance()
 
     def _visit(self, visit: Visit, progress: Progress) -> None:
-        name = visit.peer.name
-        progress(f"round {visit.round + 1}: {name}, starting")
+        progress(f"round {visit.round + 1}: {visit.peer.name}, starting")
         try:
             visit.peer.check_available()
             with self._started(visit.peer) as peer:
                 part = {"loads": self._loads, "failover": self._failovers, "footprint": self._footprint}[visit.part]
                 part(peer, visit.round, progress)
         except (PeerFailed, GeneratorFailed, Unavailable, OSError) as failure:
-            self.failures[name] = f"{visit.part}: {failure}"
+            self.failures[visit.name] = str(failure)
 
     @contextlib.contextmanager
     def _started(self, kind: type[Peer]) -> Iterator[Peer]:
@@ -102,12 +107,11 @@ class Runner:
         loads = [load for load in LOADS if load.name in self.only]
         progress(f"round {at + 1}: {peer.name}, filling")
         keys = self._prefill(peer)
-        for row, port in peer.rows().items():
+        rows = peer.rows()
+        for row, port in rows.items():
             for load in loads:
-                if load.with_redis_benchmark and not peer.with_redis_benchmark:
-                    continue
                 workload = peer.workload(load.kind)
-                if workload is None:
+                if workload is None or not applies(load, peer, row):
                     continue
                 progress(f"round {at + 1}: {row}, {load.name}")
                 before_s = peer.cpu_seconds()
@@ -125,6 +129,10 @@ class Runner:
                         seed=at + 1,
                     )
                 self.samples.add(sample_of(row, load.name, at, result, peer.cpu_seconds() - before_s))
+
+        if peer.rows() != rows:
+            # Then some figures of the leader's row are a follower's.
+            self.warnings.append(f"{peer.name}, round {at + 1}: the leader changed during the loads")
 
     def _prefill(self, peer: Peer) -> int:
         """Keys for the reads to find, and the warm-up of a fresh server. How many there are then."""
@@ -173,6 +181,14 @@ class Runner:
         if "restart" in self.only and peer.durable:
             progress(f"{peer.name}: restart with {keys:,} keys")
             self.samples.add(Sample(peer.main_row, "restart", at, measure_restart(peer, keys)))
+
+
+def applies(load: Load, peer: Peer, row: str) -> bool:
+    """Whether this row has this load: redis-benchmark and local reads are for main rows, to keep a run short."""
+    is_main = row == peer.main_row
+    if load.with_redis_benchmark:
+        return peer.with_redis_benchmark and is_main
+    return is_main or load.kind != "dirtyget"
 
 
 def sample_of(row: str, load: str, at: int, result: LoadResult, cpu_s: float) -> Sample:

@@ -61,6 +61,8 @@ class PySyncObj(Peer):
 
 class PySyncObjTuned(PySyncObj):
     name = "pysyncobj-tuned"
+    # The election settings are the same, and so would be the figure.
+    with_failover = False
     about = "the same with its fastest settings: batches every ms, no log compaction; NO fsync"
     options = ("--tuned",)
 
