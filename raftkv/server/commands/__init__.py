@@ -1,0 +1,18 @@
+"""The connection's own commands: answered by the member that the client is connected to, never replicated.
+
+One file for each group; a group's rows stand at its end, a new file is added here. `rows.py` has the words for rows,
+and tells what a handler is.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from raftkv.machines.interface import Command
+from raftkv.server.commands import basic, command, config, login, raft
+
+ROWS: Final[tuple[Command, ...]] = (*basic.ROWS, *login.ROWS, *command.ROWS, *config.ROWS, *raft.ROWS)
+
+LOCAL_COMMANDS: Final[dict[bytes, Command]] = {
+    spelling: row for row in ROWS for spelling in (row.name.encode(), row.name.upper().encode())
+}
