@@ -42,7 +42,7 @@ from raftkv.raft.messages import (
     VoteReply,
     VoteRequest,
 )
-from raftkv.raft.progress import Progress
+from raftkv.raft.progress import Mode, Progress
 from raftkv.raft.quorum import majority
 from raftkv.raft.roles import Role, become_follower
 from raftkv.raft.settings import RaftSettings
@@ -127,6 +127,9 @@ class Node:
         if self.role is Role.LEADER:
             reads.check_quorum(self)
             if self.role is Role.LEADER and self.now_ms >= self.heartbeat_due_ms:
+                # Read rounds send heartbeats too, but do not count here: a steady stream of reads would otherwise put
+                # off the search for lost appends for ever.
+                self.heartbeat_due_ms = self.now_ms + self.settings.heartbeat_interval_ms
                 replication.look_for_lost_appends(self)
                 replication.send_heartbeats(self)
         elif self.now_ms >= self.election_due_ms:
@@ -152,7 +155,9 @@ class Node:
     def _answer_stale(self, sender: int, message: RaftMessage) -> None:
         """A deposed leader must learn of the new term, or it would go on for ever; old answers mean nothing."""
         if isinstance(message, Append):
-            self.promise(sender, AppendReply(self.term, False, message.prev_index, 0, 0, 0))
+            # About no place in the log (0): the sender may meanwhile lead this very term, and would take a rejection
+            # of an old append for a sign that the logs differ from the first entry on.
+            self.promise(sender, AppendReply(self.term, False, 0, 0, 0, 0))
         elif isinstance(message, Heartbeat):
             self.promise(sender, HeartbeatReply(self.term, 0))
 
@@ -187,7 +192,8 @@ class Node:
         """The connection to `peer` is new: find out again where the logs agree, at once."""
         progress = self.progress.get(peer)
         if progress is not None:
-            progress.become_probe(progress.match + 1)
+            # While probing, `next` stays: a new leader knows no match yet, and must not begin again at the first entry.
+            progress.become_probe(progress.match + 1 if progress.mode is Mode.REPLICATE else progress.next)
 
     def take_output(self) -> Output:
         """Everything that the inputs since the last call have led to."""

@@ -137,7 +137,6 @@ def _make_append(node: Node, next_index: int) -> Append:
 
 
 def send_heartbeats(node: Node) -> None:
-    node.heartbeat_due_ms = node.now_ms + node.settings.heartbeat_interval_ms
     shared: dict[int, Heartbeat] = {}
     for peer, progress in node.progress.items():
         commit = min(node.log.commit, progress.match)

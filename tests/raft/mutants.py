@@ -1,0 +1,236 @@
+"""Bugs put back by hand, to prove that the checkers see them. Each patches the product for one test only.
+
+A mutant is a function that takes pytest's `monkeypatch`. Its docstring tells the bug; `MUTANTS` pairs it with the
+properties, one of which must be reported broken by some schedule of a fixed set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from raftkv.raft import node as node_module
+from raftkv.raft import reads, replication
+from raftkv.raft.log import Log
+from raftkv.raft.messages import Append, AppendReply, Entry, HardState, Heartbeat, RaftMessage
+from raftkv.raft.node import Node, Output
+from raftkv.raft.progress import Progress
+from raftkv.raft.quorum import agreed
+from raftkv.raft.roles import Role
+
+Mutant = Callable[[pytest.MonkeyPatch], None]
+
+
+def acknowledges_before_sync(patch: pytest.MonkeyPatch) -> None:
+    """Promises leave at once, whatever the disk is doing."""
+
+    def promise(self: Node, peer: int, message: RaftMessage, *, needs_entries: bool = True) -> None:
+        self.send(peer, message)
+
+    patch.setattr(Node, "promise", promise)
+
+
+def counts_itself_before_sync(patch: pytest.MonkeyPatch) -> None:
+    """The leader counts its own entries as soon as it has them in memory."""
+
+    def commit(node: Node) -> None:
+        index = agreed([*(p.match for p in node.progress.values()), node.log.last_index], node.quorum)
+        if index >= node.term_start:
+            node.advance_commit(index)
+
+    patch.setattr(replication, "commit_what_a_quorum_has", commit)
+
+
+def commits_an_old_term_by_counting(patch: pytest.MonkeyPatch) -> None:
+    """The figure 8 rule is missing."""
+
+    def commit(node: Node) -> None:
+        node.advance_commit(agreed([*(p.match for p in node.progress.values()), node.log.synced], node.quorum))
+
+    patch.setattr(replication, "commit_what_a_quorum_has", commit)
+
+
+def votes_without_persisting(patch: pytest.MonkeyPatch) -> None:
+    """The term gets to the disk, the vote does not."""
+    take_output = Node.take_output
+
+    def forgetful(self: Node) -> Output:
+        output = take_output(self)
+        if output.hard_state is not None:
+            output.hard_state = HardState(output.hard_state.term, 0, output.hard_state.commit)
+        return output
+
+    patch.setattr(Node, "take_output", forgetful)
+
+
+def forgets_its_vote_when_stepping_down(patch: pytest.MonkeyPatch) -> None:
+    """Following a leader of the same term clears the vote (ExRaft's E7)."""
+    on_tick = Node.on_tick
+
+    def forgetful(self: Node, now_ms: int) -> None:
+        on_tick(self, now_ms)
+        if self.role is Role.FOLLOWER:
+            self.vote = 0
+
+    patch.setattr(Node, "on_tick", forgetful)
+
+
+def votes_for_outdated_logs(patch: pytest.MonkeyPatch) -> None:
+    """The election restriction of 5.4.1 is missing."""
+    patch.setattr(Log, "is_up_to_date", lambda self, last_index, last_term: True)
+
+
+def compares_logs_by_length_alone(patch: pytest.MonkeyPatch) -> None:
+    """A longer log of an older term wins."""
+    patch.setattr(Log, "is_up_to_date", lambda self, last_index, last_term: last_index >= self.last_index)
+
+
+def takes_half_for_a_majority(patch: pytest.MonkeyPatch) -> None:
+    """ceil(n/2), ExRaft's E1: two of four."""
+    patch.setattr(node_module, "majority", lambda voters, min_majority=0: max((voters + 1) // 2, min_majority))
+
+
+def vouches_for_a_cut_suffix(patch: pytest.MonkeyPatch) -> None:
+    """Writes under way still vouch for indexes that were cut and written anew since (the ABA problem)."""
+
+    def cut_from(self: Node, index: int) -> None:
+        self.log.cut_from(index)
+        self._unwritten = [entry for entry in self._unwritten if entry.index < index]
+
+    patch.setattr(Node, "cut_from", cut_from)
+
+
+def acknowledges_its_own_last_index(patch: pytest.MonkeyPatch) -> None:
+    """An acceptance names the follower's last entry instead of the append's (ExRaft's E5)."""
+    promise = Node.promise
+
+    def boastful(self: Node, peer: int, message: RaftMessage, *, needs_entries: bool = True) -> None:
+        if isinstance(message, AppendReply) and message.accepted:
+            message = AppendReply(message.term, True, message.prev_index, self.log.last_index, 0, 0)
+        promise(self, peer, message, needs_entries=needs_entries)
+
+    patch.setattr(Node, "promise", boastful)
+
+
+def commits_beyond_the_append(patch: pytest.MonkeyPatch) -> None:
+    """The leader's commit index is believed for the whole own log, proven equal or not (ExRaft's E6)."""
+    on_append = replication.on_append
+
+    def believing(node: Node, sender: int, message: Append) -> None:
+        on_append(node, sender, message)
+        node.advance_commit(min(message.commit, node.log.last_index))
+
+    patch.setitem(node_module._HANDLERS, (Role.FOLLOWER, Append), believing)
+
+
+def heartbeats_carry_the_whole_commit(patch: pytest.MonkeyPatch) -> None:
+    """A heartbeat's commit is not cut to what that follower is known to hold."""
+
+    def send_heartbeats(node: Node) -> None:
+        for peer in node.progress:
+            node.send(peer, Heartbeat(node.term, node.log.commit, node.round))
+
+    patch.setattr(replication, "send_heartbeats", send_heartbeats)
+    patch.setattr(reads, "send_heartbeats", send_heartbeats)
+
+
+def cuts_without_conflict(patch: pytest.MonkeyPatch) -> None:
+    """Every append makes the log end where it ends, so a late one removes acknowledged entries."""
+
+    def on_append(node: Node, sender: int, message: Append) -> None:
+        replication.follow(node, sender)
+        if node.log.has(message.prev_index, message.prev_term):
+            if message.prev_index < node.log.last_index:
+                node.cut_from(message.prev_index + 1)
+            node.accept(message.entries)
+            match = message.prev_index + len(message.entries)
+            node.advance_commit(min(message.commit, match))
+            node.promise(sender, AppendReply(node.term, True, message.prev_index, match, 0, 0))
+        else:
+            node.promise(sender, replication._rejection(node, message))
+
+    patch.setitem(node_module._HANDLERS, (Role.FOLLOWER, Append), on_append)
+
+
+def skips_the_consistency_check(patch: pytest.MonkeyPatch) -> None:
+    """Entries are taken whatever stands before them, as long as there is no gap."""
+    patch.setattr(replication, "_rejection", lambda node, message: _rejection_or_taken(node, message))
+
+
+def _rejection_or_taken(node: Node, message: Append) -> AppendReply:
+    if message.prev_index > node.log.last_index:
+        return AppendReply(node.term, False, message.prev_index, 0, node.log.last_index, node.log.last_term)
+    entries: Sequence[Entry] = message.entries
+    if entries and entries[0].term >= node.log.term(message.prev_index):
+        if message.prev_index < node.log.last_index:
+            node.cut_from(message.prev_index + 1)
+        node.accept(entries)
+    return AppendReply(node.term, True, message.prev_index, message.prev_index + len(entries), 0, 0)
+
+
+def confirms_reads_by_itself(patch: pytest.MonkeyPatch) -> None:
+    """The leader believes that it still leads (ExRaft's E2)."""
+
+    def begin_round(node: Node) -> int:
+        node.round += 1
+        node.confirmed_round = node.round
+        return node.round
+
+    patch.setattr(reads, "begin_round", begin_round)
+
+
+def confirms_reads_by_any_answer(patch: pytest.MonkeyPatch) -> None:
+    """Any answer to any heartbeat, also one sent before the round began, confirms the newest round."""
+
+    def on_heartbeat_reply(node: Node, sender: int, reply: object) -> None:
+        progress: Progress = node.progress[sender]
+        progress.heard_ms = node.now_ms
+        progress.round = node.round
+        reads._count(node)
+
+    patch.setitem(node_module._HANDLERS, (Role.LEADER, reads.HeartbeatReply), on_heartbeat_reply)
+
+
+def reads_before_its_first_commit(patch: pytest.MonkeyPatch) -> None:
+    """A new leader takes its commit index for the newest one (ExRaft's E3)."""
+    patch.setattr(Node, "leads_and_is_ready", property(lambda self: self.role is Role.LEADER))
+
+
+def never_asks_for_lost_appends(patch: pytest.MonkeyPatch) -> None:
+    """What was lost with nothing sent behind it is never sent again."""
+    patch.setattr(replication, "look_for_lost_appends", lambda node: None)
+
+
+SAFETY = frozenset(
+    {
+        "election safety",
+        "one vote in a term",
+        "log matching",
+        "leader completeness",
+        "state machine safety",
+        "committed is durable",
+        "synced is durable",
+        "the core's own invariant",
+    }
+)
+
+MUTANTS: list[tuple[Mutant, frozenset[str]]] = [
+    (acknowledges_before_sync, SAFETY),
+    (counts_itself_before_sync, SAFETY),
+    (commits_an_old_term_by_counting, SAFETY),
+    (votes_without_persisting, SAFETY),
+    (forgets_its_vote_when_stepping_down, SAFETY),
+    (votes_for_outdated_logs, SAFETY),
+    (compares_logs_by_length_alone, SAFETY),
+    (takes_half_for_a_majority, SAFETY),
+    (vouches_for_a_cut_suffix, SAFETY),
+    (acknowledges_its_own_last_index, SAFETY),
+    (commits_beyond_the_append, SAFETY),
+    (heartbeats_carry_the_whole_commit, SAFETY),
+    (cuts_without_conflict, SAFETY),
+    (skips_the_consistency_check, SAFETY),
+    (confirms_reads_by_itself, frozenset({"no stale read"})),
+    (reads_before_its_first_commit, frozenset({"no stale read"})),
+    (never_asks_for_lost_appends, frozenset({"liveness"})),
+]
