@@ -23,7 +23,7 @@ import msgspec
 from raftkv.errors import ConfigError
 from raftkv.settings import BY_NAME, ID_MAX, KIB, SETTINGS, Setting, Settings, join_address, split_address
 
-__all__ = ["SETTINGS", "Setting", "Settings", "changed", "join_address", "load", "split_address"]
+__all__ = ["BY_NAME", "SETTINGS", "Setting", "Settings", "changed", "join_address", "load", "split_address"]
 
 FILE_VARIABLE = "RAFTKV_CONFIG"  # names the file; read by the command line
 FRAME_SLACK_BYTES = 64 * KIB  # what a peer frame holds besides the entries of an append
@@ -180,8 +180,8 @@ def _read_table(text: str) -> dict[str, str]:
 
 def _broken(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
     """Each broken relation: the settings concerned, and a reason that fits whichever of them is blamed."""
-    yield from _broken_members(settings)
     yield from _broken_addresses(settings)
+    yield from _broken_members(settings)
     yield from _broken_sizes(settings)
     raft, peer = settings.raft, settings.peer
     if raft.election_timeout_ms_min >= raft.election_timeout_ms_max:

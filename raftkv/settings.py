@@ -102,7 +102,7 @@ class Peer:
     """The port for the other members. It has no password: keep it on a private network."""
 
     host: str = _setting("127.0.0.1", "Address to listen on.", pattern=".")
-    port: int = _setting(8001, "Port to listen on; 0: the system chooses.", ge=0, le=65535, alias="peer-port")
+    port: int = _setting(8001, "Port to listen on; 0: the system chooses.", ge=0, le=65535)
     advertise: str = _setting(
         "",
         "host:port that members dial; needed where peer.port is not this member's port in cluster.members.",

@@ -18,7 +18,7 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -30,6 +30,7 @@ from rich.text import Text
 
 from raftkv.cli.status import Status, fetch_all, leader_of
 
+SERVE = (sys.executable, "-m", "raftkv", "serve", "--log-format", "plain")
 STOP_SECONDS = 10.0
 POLL_SECONDS = 1.0
 STYLES = ("cyan", "magenta", "yellow", "blue", "green", "bright_cyan", "bright_magenta", "bright_yellow", "bright_blue")
@@ -55,7 +56,12 @@ class Member:
 
 
 class LocalCluster:
-    def __init__(self, members: list[Member], console: Console, password: str = "") -> None:
+    """`command` is what each member's flags are appended to; tests give another."""
+
+    def __init__(
+        self, members: list[Member], console: Console, password: str = "", command: Sequence[str] = SERVE
+    ) -> None:
+        self._command = command
         self._members = members
         self._console = console
         self._password = password
@@ -90,7 +96,7 @@ class LocalCluster:
     def _start_all(self) -> None:
         for member in self._members:
             self._processes[member.number] = subprocess.Popen(
-                [sys.executable, "-m", "raftkv", "serve", "--log-format", "plain", *member.flags],
+                [*self._command, *member.flags],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

@@ -22,8 +22,8 @@ HEAD = """\
 # Every setting of raftkv with its default. Made by `raftkv settings`; a test keeps the two equal.
 #
 # Sources, the later winning: these defaults, a file (raftkv serve --config FILE), variables, flags.
-# [client] port is the variable RAFTKV_CLIENT_PORT and the flag --client-port (for the five most used there
-# are short flags too: --id, --data, --port, --peer-port, --members).
+# [client] port is the variable RAFTKV_CLIENT_PORT and the flag --client-port; the most used have short flags
+# too: --id, --data, --port, --members.
 # A wrong key, type, range or relation stops the start and says which.
 """
 

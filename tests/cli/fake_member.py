@@ -1,0 +1,90 @@
+"""A thread that speaks just enough RESP3 to be asked by ``raftkv status``."""
+
+from __future__ import annotations
+
+import socketserver
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import hiredis
+
+
+def encode(value: object) -> bytes:
+    """RESP3 of plain values; an exception is an error line."""
+    match value:
+        case Exception():
+            return b"-%s\r\n" % str(value).encode()
+        case bool():
+            return b"#t\r\n" if value else b"#f\r\n"
+        case None:
+            return b"_\r\n"
+        case int():
+            return b":%d\r\n" % value
+        case dict():
+            return b"%%%d\r\n" % len(value) + b"".join(encode(k) + encode(v) for k, v in value.items())
+        case list():
+            return b"*%d\r\n" % len(value) + b"".join(map(encode, value))
+    data = str(value).encode()
+    return b"$%d\r\n%s\r\n" % (len(data), data)
+
+
+@contextmanager
+def member(replies: Mapping[str, object], seen: list[list[str]] | None = None) -> Iterator[str]:
+    """A member at the address given back, answering each command name with what stands in `replies`; a name that
+    is missing closes the connection."""
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            reader = hiredis.Reader(encoding="utf-8", notEnoughData=...)
+            while data := self.request.recv(4096):
+                reader.feed(data)
+                while (command := reader.gets()) is not ...:
+                    if seen is not None:
+                        seen.append(command)
+                    if command[0] not in replies:
+                        return
+                    self.request.sendall(encode(replies[command[0]]))
+
+    class Server(socketserver.ThreadingTCPServer):
+        allow_reuse_address = True
+        block_on_close = True
+
+    with Server(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def status(number: int, *, leader: int | None, term: int = 3, peers: Sequence[object] = ()) -> dict[str, object]:
+    """What RAFT.STATUS says, as member `number`."""
+    return {
+        "id": number,
+        "role": "leader" if number == leader else "follower",
+        "term": term,
+        "leader": leader,
+        "commit": 41,
+        "applied": 40,
+        "last": 42,
+        "synced": 42,
+        "first": 1,
+        "cluster_id": "raftkv",
+        "uptime_ms": 3_723_000,
+        "peers": list(peers),
+    }
+
+
+def peer(number: int, *, connected: bool, heard_ms: int | None) -> dict[str, object]:
+    return {
+        "id": number,
+        "address": f"127.0.0.1:800{number}",
+        "match": 30,
+        "next": 43,
+        "lag": 12,
+        "connected": connected,
+        "last_heard_ms": heard_ms,
+    }
