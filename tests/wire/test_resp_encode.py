@@ -1,0 +1,144 @@
+"""Replies: each type for RESP2 and RESP3, and the same values as a real redis-server answers them."""
+
+from __future__ import annotations
+
+import enum
+import math
+import struct
+from typing import Any
+
+import hiredis
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from raftkv.machines.replies import NULL_ARRAY, OK, Error, Push, Reply, SetReply, Simple, Verbatim
+from raftkv.wire.resp_encode import double_text, encode, encode_into, encode_many
+from tests.wire.conftest import Exchange
+
+TABLE: list[tuple[Reply, bytes, bytes]] = [
+    (OK, b"+OK\r\n", b"+OK\r\n"),
+    (Simple("PONG"), b"+PONG\r\n", b"+PONG\r\n"),
+    (Error("ERR no"), b"-ERR no\r\n", b"-ERR no\r\n"),
+    (Error("ERR a\r\nb\n"), b"-ERR a  b\r\n", b"-ERR a  b\r\n"),
+    (Error("ERR '\udcff' \ud800"), b"-ERR '?' ?\r\n", b"-ERR '?' ?\r\n"),
+    (Error("ERR '\udcff'"), b"-ERR '\xff'\r\n", b"-ERR '\xff'\r\n"),
+    (None, b"$-1\r\n", b"_\r\n"),
+    (NULL_ARRAY, b"*-1\r\n", b"_\r\n"),
+    (b"", b"$0\r\n\r\n", b"$0\r\n\r\n"),
+    (b"\r\n\xff", b"$3\r\n\r\n\xff\r\n", b"$3\r\n\r\n\xff\r\n"),
+    (b"x" * 5000, b"$5000\r\n" + b"x" * 5000 + b"\r\n", b"$5000\r\n" + b"x" * 5000 + b"\r\n"),
+    ("\xe4", b"$2\r\n\xc3\xa4\r\n", b"$2\r\n\xc3\xa4\r\n"),
+    (0, b":0\r\n", b":0\r\n"),
+    (1023, b":1023\r\n", b":1023\r\n"),
+    (1024, b":1024\r\n", b":1024\r\n"),
+    (-1, b":-1\r\n", b":-1\r\n"),
+    (-(2**63), b":-9223372036854775808\r\n", b":-9223372036854775808\r\n"),
+    (True, b":1\r\n", b"#t\r\n"),
+    (False, b":0\r\n", b"#f\r\n"),
+    (1.5, b"$3\r\n1.5\r\n", b",1.5\r\n"),
+    (3.0, b"$1\r\n3\r\n", b",3\r\n"),
+    (-0.0, b"$2\r\n-0\r\n", b",-0\r\n"),
+    (math.inf, b"$3\r\ninf\r\n", b",inf\r\n"),
+    (-math.inf, b"$4\r\n-inf\r\n", b",-inf\r\n"),
+    (-math.nan, b"$3\r\nnan\r\n", b",nan\r\n"),
+    ([], b"*0\r\n", b"*0\r\n"),
+    ([b"a", None, [True]], b"*3\r\n$1\r\na\r\n$-1\r\n*1\r\n:1\r\n", b"*3\r\n$1\r\na\r\n_\r\n*1\r\n#t\r\n"),
+    ({}, b"*0\r\n", b"%0\r\n"),
+    ({b"k": 1, b"m": None}, b"*4\r\n$1\r\nk\r\n:1\r\n$1\r\nm\r\n$-1\r\n", b"%2\r\n$1\r\nk\r\n:1\r\n$1\r\nm\r\n_\r\n"),
+    (SetReply([b"a", 1.5]), b"*2\r\n$1\r\na\r\n$3\r\n1.5\r\n", b"~2\r\n$1\r\na\r\n,1.5\r\n"),
+    (Push([b"message", b"c"]), b"*2\r\n$7\r\nmessage\r\n$1\r\nc\r\n", b">2\r\n$7\r\nmessage\r\n$1\r\nc\r\n"),
+    (Verbatim(b"some text"), b"$9\r\nsome text\r\n", b"=13\r\ntxt:some text\r\n"),
+    (Verbatim(b"# x", "mkd"), b"$3\r\n# x\r\n", b"=7\r\nmkd:# x\r\n"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("reply", "resp2", "resp3"), TABLE)
+def test_each_type(reply: Reply, resp2: bytes, resp3: bytes) -> None:
+    assert encode(reply, resp3=False) == resp2
+    assert encode(reply, resp3=True) == resp3
+
+
+@pytest.mark.parametrize("resp3", [False, True])
+def test_many_are_one_behind_the_other(resp3: bool) -> None:
+    replies = [row[0] for row in TABLE]
+    encoded = [encode(reply, resp3) for reply in replies]
+    assert encode_many(replies, 0, len(replies), resp3) == b"".join(encoded)
+    assert encode_many(replies, 3, 7, resp3) == b"".join(encoded[3:7])
+    assert encode_many(replies, 3, 3, resp3) == b""
+    out = [b"before"]
+    for reply in replies:
+        encode_into(out, reply, resp3)
+    assert b"".join(out) == b"before" + b"".join(encoded)
+
+
+def test_subclasses_are_what_they_are_made_of() -> None:
+    class Color(enum.IntEnum):
+        RED = 7
+
+    assert encode(Color.RED, resp3=False) == b":7\r\n"
+
+
+@pytest.mark.parametrize("value", [{b"a"}, frozenset(), object(), [object()]])
+def test_what_is_no_reply_is_refused(value: Any) -> None:
+    with pytest.raises(TypeError, match="is not a reply value"):
+        encode(value, resp3=False)
+    with pytest.raises(TypeError):
+        encode_many([value], 0, 1, resp3=False)
+
+
+doubles = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@given(doubles)
+def test_a_double_comes_back_exactly(number: float) -> None:
+    assert struct.pack("d", float(double_text(number))) == struct.pack("d", number)
+
+
+@given(st.recursive(
+    st.none() | st.integers(-(2**63), 2**63 - 1) | st.binary() | st.booleans() | doubles,
+    lambda inner: st.lists(inner) | st.dictionaries(st.binary(), inner),
+))  # fmt: skip
+def test_a_client_reads_what_was_meant(reply: Reply) -> None:
+    reader = hiredis.Reader()
+    reader.feed(encode(reply, resp3=True))
+    assert reader.gets() == reply
+
+
+REDIS: list[tuple[bytes, Reply]] = [
+    (b"SET k v", OK),
+    (b"GET absent", None),
+    (b"LPOP absent 1", NULL_ARRAY),
+    (b"DEBUG PROTOCOL string", b"Hello World"),
+    (b"DEBUG PROTOCOL integer", 12345),
+    (b"DEBUG PROTOCOL double", 3.141),
+    (b"DEBUG PROTOCOL null", None),
+    (b"DEBUG PROTOCOL array", [0, 1, 2]),
+    (b"DEBUG PROTOCOL set", SetReply([0, 1, 2])),
+    (b"DEBUG PROTOCOL map", {0: False, 1: True, 2: False}),  # type: ignore[dict-item]
+    (b"DEBUG PROTOCOL verbatim", Verbatim(b"This is a verbatim\nstring")),
+    (b"DEBUG PROTOCOL true", True),
+    (b"DEBUG PROTOCOL false", False),
+    (b"CONFIG GET port", {b"port": b"0"}),
+    (b"EVAL \"return {err='ERR a\\\\nb\\\\r\\\\n'}\" 0", Error("ERR a\nb\r\n")),
+    (b"EVAL \"return {'a', 1, false, {}}\" 0", [b"a", 1, None, []]),
+    (b"get", Error("ERR wrong number of arguments for 'get' command")),
+]
+
+
+@pytest.mark.redis
+@pytest.mark.parametrize(("command", "reply"), REDIS)
+@pytest.mark.parametrize("resp3", [False, True])
+def test_redis_encodes_the_same(redis_exchange: Exchange, command: bytes, reply: Reply, resp3: bool) -> None:
+    hello = b"HELLO %d\nECHO mark\n" % (3 if resp3 else 2)
+    _, _, answer = redis_exchange(hello + command + b"\n").partition(b"$4\r\nmark\r\n")
+    assert answer == encode(reply, resp3)
+
+
+@pytest.mark.redis
+@pytest.mark.parametrize(
+    "text", ["0.1", "3", "1e20", "1e21", "1e300", "5e-324", "inf", "-inf", "17179869184.5", "1e-5"]
+)
+def test_redis_writes_doubles_the_same(redis_exchange: Exchange, text: str) -> None:
+    answer = redis_exchange(f"DEL z\nZADD z {text} m\nZSCORE z m\n".encode())
+    assert answer.endswith(b":1\r\n" + encode(float(text), resp3=False))
