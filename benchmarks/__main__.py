@@ -6,6 +6,7 @@ also when the run is interrupted; what was measured until then is shown and writ
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import sys
@@ -64,7 +65,14 @@ def main(
 
 def _run(console: Console, plan: Plan, wanted: set[str], visits: list[Visit], out: Path) -> int:
     """Exit code: 0, 1 when a peer failed or the generator cannot be built, 130 when interrupted."""
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as failure:
+        console.print(f"{failure}: choose another --out", style="red", markup=False)
+        return 1
+    if not os.access(out, os.W_OK):
+        console.print(f"{out} cannot be written to: choose another --out", style="red", markup=False)
+        return 1
     if is_in_memory(out):
         console.print(f"{out} is in memory, where a sync costs nothing: choose a directory on a disk", style="red")
         return 1
