@@ -154,12 +154,12 @@ class LocalCluster:
         return f"{how}; to start it again: raftkv serve {shlex.join(member.flags)}"
 
     def _print(self, member: Member, line: str) -> None:
-        text = Text(f"{member.name} ", member.style)
         # The member's own colours, if any, are kept; markup in its text is not interpreted.
-        self._console.print(text + Text("| ", "dim") + Text.from_ansi(line))
+        prefix = (f"{member.name} ", member.style)
+        self._console.print(Text.assemble(prefix, ("| ", "dim"), Text.from_ansi(line)))
 
     def _say(self, line: str) -> None:
-        self._console.print(Text("dev   ", "bold") + Text("| ", "dim") + Text(line, "bold"))
+        self._console.print(Text.assemble(("dev   ", "bold"), ("| ", "dim"), (line, "bold")))
 
     # ---- who leads ----
 
@@ -168,8 +168,9 @@ class LocalCluster:
         while True:
             fetch = partial(fetch_all, addresses, self._password, POLL_SECONDS)
             answers = await trio.to_thread.run_sync(fetch, abandon_on_cancel=True)
-            self._show(leader_of(answers), sum(isinstance(each, Mapping) for each in answers.values()))
-            await trio.sleep(POLL_SECONDS)
+            leader = leader_of(answers)
+            self._show(leader, sum(isinstance(each, Mapping) for each in answers.values()))
+            await trio.sleep(POLL_SECONDS if leader else POLL_SECONDS / 4)
 
     def _show(self, leader: Status | None, up: int) -> None:
         """The live line on a terminal; elsewhere a line of the log whenever the leadership changed."""

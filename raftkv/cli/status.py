@@ -1,7 +1,8 @@
 """``raftkv status``: ask every named member for RAFT.STATUS and show the cluster as two tables.
 
 Each member is asked in its own thread, so that a dead one costs its timeout once and not for each. The
-members' own views stand in the first table; the second is the leader's view of its followers.
+members' own views stand in the first table; the second is the leader's view of its followers. Members that
+were not named but that the others know are asked too.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ EXAMPLES = """\
 
 raftkv status 127.0.0.1:7001 127.0.0.1:7002 127.0.0.1:7003
 
-raftkv status :7001 :7002 :7003 || echo "no leader"
+raftkv status :7001 || echo "no leader"
+
+The others are found through the first that answers; name several in case one is down.
 
 Exit code 0: a leader is known; 1: none; 2: wrong input.
 """
@@ -46,6 +49,7 @@ def status(
     for address in full:
         _check(address)
     answers = fetch_all(full, password, timeout_ms / 1000)
+    answers |= fetch_all(unasked(answers), password, timeout_ms / 1000)
     console = Console()
     if not console.is_terminal:
         console = Console(width=200)  # piped: nothing is cut to the width of a terminal that is not there
@@ -81,8 +85,16 @@ def fetch_all(addresses: Sequence[str], password: str, timeout_s: float) -> dict
         except RaftkvError as error:
             return error
 
-    with ThreadPoolExecutor(max_workers=max(1, len(addresses))) as pool:
+    with ThreadPoolExecutor(max_workers=len(addresses) or 1) as pool:
         return dict(zip(addresses, pool.map(one, addresses), strict=False))
+
+
+def unasked(answers: Mapping[str, Status | RaftkvError]) -> list[str]:
+    """Client addresses that the answers name, of members that have not answered under another address."""
+    statuses = [each for each in answers.values() if isinstance(each, Mapping)]
+    known = {each.get("id") for each in statuses}
+    peers = {peer.get("id"): peer.get("client_address") for each in statuses for peer in each.get("peers", ())}
+    return [address for number, address in peers.items() if number not in known and address and address not in answers]
 
 
 def leader_of(answers: Mapping[str, Status | RaftkvError]) -> Status | None:
@@ -92,7 +104,7 @@ def leader_of(answers: Mapping[str, Status | RaftkvError]) -> Status | None:
 
 
 def members_table(answers: Mapping[str, Status | RaftkvError]) -> Table:
-    columns = ("address", "id", "role", "term", "leader", "commit", "applied", "synced", "last", "up")
+    columns = ("address", "id", "role", "term", "leader", "commit", "applied", "synced", "last", "uptime")
     table = _table("members", columns, left=("address", "role"))
     for address, answer in answers.items():
         if isinstance(answer, RaftkvError):

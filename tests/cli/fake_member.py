@@ -78,10 +78,11 @@ def status(number: int, *, leader: int | None, term: int = 3, peers: Sequence[ob
     }
 
 
-def peer(number: int, *, connected: bool, heard_ms: int | None) -> dict[str, object]:
+def peer(number: int, *, connected: bool, heard_ms: int | None, client_address: str | None = None) -> dict[str, object]:
     return {
         "id": number,
         "address": f"127.0.0.1:800{number}",
+        "client_address": client_address,
         "match": 30,
         "next": 43,
         "lag": 12,

@@ -42,6 +42,16 @@ def test_a_whole_cluster() -> None:
     assert row(output, "3 ")[-2:] == ["no", "never"]
 
 
+def test_members_that_were_not_named_are_found() -> None:
+    with member({"HELLO": HELLO, "RAFT.STATUS": status(2, leader=1)}) as second:
+        known = peer(2, connected=True, heard_ms=7, client_address=second)
+        leader = {"HELLO": HELLO, "RAFT.STATUS": status(1, leader=1, peers=[known])}
+        with member(leader) as first:
+            code, output = run(first)
+    assert code == 0
+    assert row(output, second)[:3] == [second, "2", "follower"]
+
+
 def test_an_absent_member_is_shown_and_the_others_still_count() -> None:
     absent = f"127.0.0.1:{free_port()}"
     with member({"HELLO": HELLO, "RAFT.STATUS": status(2, leader=1)}) as present:
