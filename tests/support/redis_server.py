@@ -12,7 +12,7 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Self
 
 from raftkv.machines.replies import Error, NullArray, Push, SetReply, Simple, Verbatim
 
@@ -77,7 +77,7 @@ class RespConnection:
         self._file.close()
         self._socket.close()
 
-    def __enter__(self) -> RespConnection:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:

@@ -261,7 +261,7 @@ ROWS: Final = (
         arguments=(key(), _VALUE),
         doc_flags=("deprecated",),
         deprecated_since="6.2.0",
-        replaced_by="`SET` with the `!GET` argument",
+        replaced_by="`SET` with its option `GET`",
         **_STRING,
     ),
     row(

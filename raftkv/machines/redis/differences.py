@@ -1,0 +1,52 @@
+"""Where the Redis machine knowingly answers otherwise than Redis 7.0. Everything else that differs is a defect.
+
+The tests that compare with a real server read the sets below, so a difference is granted in this file alone.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+
+class Difference(NamedTuple):
+    """What differs and why."""
+
+    about: str
+    here: str
+    reason: str
+
+
+ONLY_HERE: Final = frozenset({"dirtyget"})
+"""Commands that Redis does not have."""
+
+OWN_WORDS: Final = frozenset({"summary", "complexity", "notes", "replaced_by"})
+"""Fields of the command table with the same meaning in other words; of `history` the versions agree."""
+
+UNORDERED: Final = frozenset({"keys", "scan"})
+"""Commands whose reply has the same members in another order."""
+
+OVERDUE_COUNTED: Final = frozenset({"dbsize", "randomkey"})
+"""Commands that show, in Redis, keys whose deadline has passed unnoticed."""
+
+DIFFERENCES: Final = (
+    Difference("DIRTYGET", "reads the asked member's state", "the cheap read beside GET, which is linearizable here"),
+    Difference("expiry", "a key is gone at its deadline, in Redis 1 ms later", "one comparison for log time and heap"),
+    Difference(
+        "SET, GETEX ... with a deadline in the past",
+        "the key is removed at once; Redis may keep it until something looks",
+        "the state must not depend on who looks; shows only in DBSIZE",
+    ),
+    Difference("KEYS, SCAN", "another order, other cursors", "an order that all members share, see keyindex.py"),
+    Difference("TYPE option of SCAN", "any unknown type matches nothing", "as in Redis 7.0; newer versions refuse it"),
+    Difference("UNLINK, FLUSHALL ASYNC", "done at once", "there is no second thread to free memory in"),
+    Difference("TOUCH", "only counts", "access times would be written by reads, which change no state here"),
+    Difference("APPEND, SETRANGE", "copy the string", "a string is an immutable bytes object, to be small"),
+    Difference("proto-max-bulk-len", "fixed at 512 MiB", "members must agree on which commands are refused"),
+    Difference(
+        "error texts that quote arguments",
+        "bytes that are not UTF-8 appear as U+FFFD",
+        "an error is text, and travels between members as text",
+    ),
+    Difference("options with a NUL inside", "are unknown", "Redis compares them as C strings, up to the NUL"),
+    Difference("COMMAND DOCS", "own summaries and complexities", "written for what happens here"),
+)

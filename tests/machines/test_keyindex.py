@@ -1,0 +1,69 @@
+"""The order of keys: buckets stay consistent under any changes."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from zlib import crc32
+
+import pytest
+
+from raftkv.machines.redis.keyindex import BUCKET_KEYS_MAX, KeyIndex
+
+
+def check(index: KeyIndex, keys: set[bytes]) -> None:
+    assert index.starts[0] == 0
+    assert index.starts == sorted(set(index.starts))
+    ends = [*index.starts[1:], 2**32]
+    for start, end, bucket in zip(index.starts, ends, index.buckets, strict=True):
+        assert all(start <= crc32(key) < end for key in bucket)
+    assert sorted(key for bucket in index.buckets for key in bucket) == sorted(keys)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_random_changes(seed: int) -> None:
+    chance = random.Random(seed)
+    keys = {b"%d" % number for number in range(chance.choice([0, 10, 2000]))}
+    index = KeyIndex(sorted(keys))
+    for _ in range(4000):
+        key = b"%d" % chance.randrange(3000)
+        if key in keys:
+            keys.remove(key)
+            index.discard(key)
+        else:
+            keys.add(key)
+            index.add(key)
+    check(index, keys)
+    assert max(map(len, index.buckets)) <= BUCKET_KEYS_MAX
+
+
+def test_pages_cover_everything_in_order() -> None:
+    keys = {b"%d" % number for number in range(1000)}
+    index, cursor, found = KeyIndex(keys), 0, []
+    while True:
+        cursor, page = index.page(cursor, 7)
+        found += page
+        if cursor == 0:
+            break
+    assert found == sorted(keys, key=lambda key: (crc32(key), key))
+
+
+# CRC-32 is linear: laying its own polynomial over a key, at any place, leaves the hash as it was.
+POLYNOMIAL = bytes.fromhex("410671db01")
+
+
+def test_keys_of_one_hash_come_together_and_need_no_split() -> None:
+    choices = itertools.product([bytes(len(POLYNOMIAL)), POLYNOMIAL], repeat=9)
+    twins = {b"".join(parts) for parts in choices}
+    assert len({crc32(key) for key in twins}) == 1
+    index = KeyIndex([])
+    for key in twins:
+        index.add(key)
+    check(index, twins)
+    cursor, page = index.page(0, 1)
+    assert cursor == 0
+    assert set(page) == twins
+    others = {b"%d" % number for number in range(500)}
+    for key in others:
+        index.add(key)
+    check(index, twins | others)
