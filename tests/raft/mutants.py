@@ -208,6 +208,7 @@ SAFETY = frozenset(
         "one vote in a term",
         "log matching",
         "leader completeness",
+        "only the own term is counted",
         "state machine safety",
         "committed is durable",
         "synced is durable",

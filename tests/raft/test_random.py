@@ -71,10 +71,10 @@ def _old_term_entry_on_a_majority_is_replaced() -> None:
     cluster = Cluster(5, append_entries_max=1, **TIMING)
     for number, terms in {1: [1, 2], 2: [1, 2], 3: [1], 4: [1], 5: [1, 3]}.items():
         cluster.write_log(number, terms, term=3)
-    # (c): 1 leads term 4 and brings entry 2/2 to a majority, its own no-op 3/4 to nobody.
+    # (c): 1 leads term 4 and brings entry 2/2 to a majority, its own no-op 3/4 only to itself and 2.
     cluster.partition([1, 2, 3])
     cluster.campaign(1)
-    for number in (2, 3):  # pre-vote, vote, then the appends one by one: probe, its answer, entry 2/2, its answer
+    for number in (2, 3):  # pre-votes, then votes
         cluster.deliver(1, number)
         cluster.deliver(number, 1)
     for number in (2, 3):
@@ -83,8 +83,10 @@ def _old_term_entry_on_a_majority_is_replaced() -> None:
     while cluster.terms_of(3) != [1, 2]:
         cluster.deliver(1, 3, 1)
         cluster.deliver(3, 1)
+    cluster.deliver(1, 2)
+    cluster.deliver(2, 1)
     committed = cluster[1].log.commit
-    # (d): 1 and 2 are gone, 5 is elected with 3/3... and replaces 2/2.
+    # (d): 1 and 2 are gone, 5 is elected with its entry 2/3, which replaces 2/2.
     cluster.partition([3, 4, 5])
     cluster.forget_leaders()
     cluster.elect(5)
