@@ -94,7 +94,7 @@ async def _serve(settings: Settings, log: Any) -> None:
         machine=machine.name,
         fsync=settings.storage.fsync == "always",
         segment_bytes=settings.storage.segment_bytes,
-        on_event=lambda event, fields: log.warning(event, **fields),
+        on_event=lambda event, fields: (log.info if event == "wal_segment" else log.warning)(event, **fields),
     )
     try:
         await _serve_from(settings, log, machine, store, identity, client_listeners, peer_listeners)
