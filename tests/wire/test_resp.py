@@ -159,6 +159,40 @@ def test_redis_says_the_same(redis_exchange: Exchange, data: bytes, text: str) -
     assert redis_exchange(b"PING\r\n" + data) == b"+PONG\r\n" + line
 
 
+@pytest.mark.parametrize("data", [b"PI\0NG\nPING\r\n", b"*1\0\r\n$4\r\nPING\r\n", b"*1\r\n$4\0\r\nPING\r\n"])
+def test_a_zero_byte_hides_the_rest_of_a_line(data: bytes) -> None:
+    assert all_ways(GET + data) == ([[b"GET", b"k"]], None)
+    assert run(RequestParser(), [data + b"x" * (64 * KIB)])[1] is not None
+
+
+@pytest.mark.redis
+@pytest.mark.parametrize("data", [b"PI\0NG\nPING\r\n", b"*1\0\r\n$4\r\nPING\r\n", b"*1\r\n$4\0\r\nPING\r\n"])
+def test_a_zero_byte_hides_the_rest_of_a_line_from_redis_too(redis_exchange: Exchange, data: bytes) -> None:
+    assert redis_exchange(b"PING\r\n" + data) == b"+PONG\r\n"
+
+
+STREAM = SET + GET + command(b"HSET", b"h", b"f", b"v") + command(b"SET", b"k", b"a\r\nb") + command(b"SET", b"k", GET)
+
+
+def test_cut_in_two_anywhere() -> None:
+    expected = run(without_hot_path(), [STREAM])
+    assert len(expected[0]) == 5
+    for cut in range(len(STREAM)):
+        assert run(RequestParser(), [STREAM[:cut], STREAM[cut:]]) == expected
+        together = RequestParser()
+        together.feed(STREAM[:cut])
+        assert run(together, [STREAM[cut:]]) == expected
+        assert run(RequestParser(), [STREAM[:cut]]) == run(without_hot_path(), [STREAM[:cut]])
+
+
+def test_any_byte_replaced() -> None:
+    """Nothing that is not canonical gets through the hot path."""
+    for position in range(len(STREAM)):
+        for replacement in b"01234569$*\r\n":
+            stream = STREAM[:position] + bytes([replacement]) + STREAM[position + 1 :]
+            assert run(RequestParser(), [stream]) == run(without_hot_path(), [stream])
+
+
 def test_more_arguments_than_redis_ever_takes_are_refused_by_the_count_alone() -> None:
     assert run(RequestParser(), [b"*1048577\r\n"]) == ([], "invalid multibulk length")
     assert run(RequestParser(), [b"*1048576\r\n"]) == ([], None)
