@@ -14,9 +14,8 @@ knows Redis's error texts.
 
 Why not hiredis, which is a client's parser: it takes any RESP type at any depth and hides which one it saw
 (a simple string and a bulk string are both bytes), reserves the memory for a declared count before anyone
-can look at it (``~4000000000`` inside a command reserves 32 GB, and freeing it walks them), and
-refuses inline commands. Checking all of that around it costs as much as it saves: together about as much
-per command as the split, and more for an unpipelined one.
+can look at it (``~100000000`` inside a command reserves 800 MB, and freeing them took over a second), and
+refuses inline commands. Checking all of that around it costs as much as it saves.
 
 The result does not depend on how the bytes are chopped into feeds, with one intended exception: before
 authentication commands are handed out one by one, as AUTH changes the limits for what follows it.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from raftkv.wire.inline import split_arguments
 from raftkv.wire.resp_encode import encode
-from tests.wire.conftest import Exchange
+from tests.wire.conftest import Exchange, steady
 
 LINES: list[tuple[bytes, list[bytes] | None]] = [
     (b"", []),
@@ -67,7 +67,7 @@ letters = st.sampled_from([bytes([b]) for b in b" \t\v\f\r\"'\\x4fnab\xff"])
 
 
 @pytest.mark.redis
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@steady
 @given(line=st.lists(letters, max_size=12).map(b"".join))
 def test_redis_splits_anything_the_same(redis_exchange: Exchange, line: bytes) -> None:
     assert redis_split(redis_exchange, line) == as_reply(split_arguments(line.removesuffix(b"\r")))

@@ -19,6 +19,7 @@ from raftkv.errors import ProtocolError
 from raftkv.raft import messages as raft
 from raftkv.wire import peer
 from raftkv.wire.peer import FrameParser, PeerMessage, encode_frame
+from tests.wire.conftest import steady
 
 KIB = 1024
 MESSAGES: list[PeerMessage] = [
@@ -183,6 +184,7 @@ any_message = st.one_of(
 )
 
 
+@steady
 @given(st.lists(any_message), st.integers(1, 300))
 def test_any_messages_in_any_pieces(messages: list[PeerMessage], size: int) -> None:
     data = b"".join(map(encode_frame, messages))
@@ -197,6 +199,7 @@ payloads = st.one_of(
 )  # fmt: skip
 
 
+@steady
 @given(st.lists(payloads.map(frame) | st.binary(max_size=12) | any_message.map(encode_frame)), st.integers(1, 50))
 def test_any_bytes(pieces: list[bytes], size: int) -> None:
     data = b"".join(pieces)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from raftkv.machines.replies import NULL_ARRAY, OK, Error, Push, Reply, SetReply, Simple, Verbatim
 from raftkv.wire.resp_encode import double_text, encode, encode_into, encode_many
-from tests.wire.conftest import Exchange
+from tests.wire.conftest import Exchange, steady
 
 TABLE: list[tuple[Reply, bytes, bytes]] = [
     (OK, b"+OK\r\n", b"+OK\r\n"),
@@ -90,11 +90,13 @@ def test_what_is_no_reply_is_refused(value: Any) -> None:
 doubles = st.floats(allow_nan=False, allow_infinity=False)
 
 
+@steady
 @given(doubles)
 def test_a_double_comes_back_exactly(number: float) -> None:
     assert struct.pack("d", float(double_text(number))) == struct.pack("d", number)
 
 
+@steady
 @given(st.recursive(
     st.none() | st.integers(-(2**63), 2**63 - 1) | st.binary() | st.booleans() | doubles,
     lambda inner: st.lists(inner) | st.dictionaries(st.binary(), inner),
