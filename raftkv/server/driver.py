@@ -27,6 +27,16 @@ def wall_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+def wall_us() -> int:
+    """Unix time in microseconds."""
+    return time.time_ns() // 1000
+
+
+def sleep(seconds: float) -> None:
+    """Stop this thread, and with it the whole member: for DEBUG SLEEP alone."""
+    time.sleep(seconds)
+
+
 def new_random() -> Random:
     return Random(secrets.randbits(128))
 

@@ -1,4 +1,7 @@
-"""Log lines: structured, one event a line, for people on a terminal and as JSON elsewhere."""
+"""Log lines: structured, one event a line, for people on a terminal and as JSON elsewhere.
+
+The level is looked at for each line, so that CONFIG SET can change it while the member runs.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,25 @@ import structlog
 
 from raftkv.settings import Log
 
+_LEVELS = logging.getLevelNamesMapping()
+_least = logging.INFO
+
+
+def set_level(name: str) -> None:
+    """Write what is at least as important as `name` (a value of log.level) from now on."""
+    global _least
+    _least = _LEVELS[name.upper()]
+
+
+def _drop_unimportant(logger: Any, method: str, event: Any) -> Any:  # noqa: ARG001
+    if _LEVELS.get(method.upper(), logging.CRITICAL) < _least:
+        raise structlog.DropEvent
+    return event
+
 
 def open_log(settings: Log, member_id: int) -> Any:
     """A logger that writes to standard error, with the member's id in each line."""
+    set_level(settings.level)
     plain = settings.format == "plain" or (settings.format == "auto" and sys.stderr.isatty())
     renderer: Any = (
         structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
@@ -21,12 +40,13 @@ def open_log(settings: Log, member_id: int) -> Any:
     )
     structlog.configure(
         processors=[
+            _drop_unimportant,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
             renderer,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[settings.level.upper()]),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )

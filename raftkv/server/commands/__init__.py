@@ -9,10 +9,21 @@ from __future__ import annotations
 from typing import Final
 
 from raftkv.machines.interface import Command
-from raftkv.server.commands import basic, command, config, login, raft
+from raftkv.server.commands import basic, client, command, config, info, login, other, raft, replication
 
-ROWS: Final[tuple[Command, ...]] = (*basic.ROWS, *login.ROWS, *command.ROWS, *config.ROWS, *raft.ROWS)
+ROWS: Final[tuple[Command, ...]] = (
+    *basic.ROWS,
+    *login.ROWS,
+    *client.ROWS,
+    *command.ROWS,
+    *config.ROWS,
+    *info.ROWS,
+    *replication.ROWS,
+    *raft.ROWS,
+    *other.ROWS,
+)
 
 LOCAL_COMMANDS: Final[dict[bytes, Command]] = {
     spelling: row for row in ROWS for spelling in (row.name.encode(), row.name.upper().encode())
 }
+"""Each name in lower and in upper case, as in `StateMachine.commands`."""

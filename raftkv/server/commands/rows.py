@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 Handler = Callable[["Session", list[bytes]], "Reply | NoReply"]
 
+REDIS_VERSION: Final = "7.0.15"
+"""The version whose behaviour is the model; client libraries choose their features by it."""
+
 SYNTAX_ERROR: Final = Error("ERR syntax error")
 NOT_AN_INTEGER: Final = Error("ERR value is not an integer or out of range")
 
@@ -37,45 +40,79 @@ def local(name: str, arity: int, handler: Handler, flags: str = "", *, acl: str 
     )
 
 
-def container(name: str, help_lines: tuple[str, ...], subcommands: tuple[Command, ...], **more: Any) -> Command:
-    """A row whose subcommands do the work; HELP is added to them. Subcommands are named "container|sub"."""
+def container(
+    name: str,
+    arity: int,
+    help_lines: tuple[str, ...],
+    subcommands: tuple[Command, ...],
+    *,
+    otherwise: Handler | None = None,
+    help_acl: str = "slow",
+    **more: Any,
+) -> Command:
+    """A row whose subcommands, named "container|sub", do the work; HELP is added to them.
+
+    `otherwise` answers the bare name, where that is allowed by `arity`.
+    """
 
     def show_help(session: Session, argv: list[bytes]) -> Reply:  # noqa: ARG001
-        return [Simple(line) for line in help_lines]
+        return help_reply(name, help_lines)
 
-    flags = more.pop("help_flags", "loading stale")
-    about_help = local(
-        f"{name}|help",
-        2,
-        show_help,
-        flags,
-        acl=more.pop("help_acl", "slow"),
-        since=more.pop("help_since", "5.0.0"),
-        group="server",
-        summary="Lists the subcommands.",
+    rows = (
+        *subcommands,
+        local(
+            f"{name}|help",
+            2,
+            show_help,
+            "loading stale",
+            acl=help_acl,
+            since="5.0.0",
+            group=more["group"],
+            summary="Lists the subcommands",
+            complexity="O(1)",
+        ),
     )
-    by_word = {row.name.partition("|")[2].encode(): row for row in (*subcommands, about_help)}
+    by_word = {row.name.partition("|")[2].encode(): row for row in rows}
 
     def dispatch(session: Session, argv: list[bytes]) -> Reply | NoReply:
+        if len(argv) == 1 and otherwise is not None:
+            return otherwise(session, argv)
         row = by_word.get(argv[1].lower())
         if row is None:
             return unknown_subcommand(name, argv[1])
         if len(argv) != row.arity and (row.arity > 0 or len(argv) < -row.arity):
             return wrong_arity(row.name)
+        session.last_command = row.name.encode()
         reply: Reply | NoReply = row.handler(session, argv)
         return reply
 
-    return local(name, -2, dispatch, subcommands=tuple(by_word.values()), **more)
+    return local(name, arity, dispatch, subcommands=rows, **more)
 
 
 def unknown_subcommand(name: str, word: bytes) -> Error:
-    shown = word[:128].split(b"\0", 1)[0].decode("utf-8", "surrogateescape")
-    return Error(f"ERR unknown subcommand '{shown}'. Try {name.upper()} HELP.")
+    return Error(f"ERR unknown subcommand '{shown(word)}'. Try {name.upper()} HELP.")
+
+
+def help_reply(name: str, lines: tuple[str, ...]) -> Reply:
+    """Lines of a HELP subcommand, with the first and the last one that all of them have."""
+    first = f"{name.upper()} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"
+    return [Simple(line) for line in (first, *lines, "HELP", "    Lists the subcommands.")]
+
+
+def shown(word: bytes) -> str:
+    """A client's word, as error texts quote it: its first 128 bytes, as C prints them."""
+    return word[:128].split(b"\0", 1)[0].decode("utf-8", "surrogateescape")
 
 
 def integer(text: bytes) -> int | None:
-    """A decimal number of 64 bits spelled the one canonical way; None for anything else."""
-    if not text or len(text) > 20 or not text.lstrip(b"-").isdigit():
+    """A number of 64 bits in its one canonical spelling; None for anything else."""
+    if not text or len(text) > 20 or not text.removeprefix(b"-").isdigit():
         return None
     number = int(text)
     return number if b"%d" % number == text and -(2**63) <= number < 2**63 else None
+
+
+def choice(name: str, *tokens: str, **more: Any) -> dict[str, Any]:
+    """An argument that is one of some fixed words. more: token, since, flags."""
+    words = [{"name": token.lower(), "type": "pure-token", "token": token} for token in tokens]
+    return {"name": name, "type": "oneof", **more, "arguments": words}
