@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 from raftkv.errors import BrokenInvariant, StorageCorrupt, StorageFailed
 from raftkv.storage import wal as wal_module
 from raftkv.storage.files import Buffer, Files
+from raftkv.storage.index import EntryIndex, Place
 from tests.storage.disks import entry, one, open_wal, reopened, segments
 
 
@@ -170,3 +172,50 @@ def test_a_blank_too_small_for_a_large_batch_is_kept_for_later(tmp_path: Path):
     assert sizes[2] == 4096
     wal.close()
     assert len(reopened(tmp_path)[1]) == 3
+
+
+def test_no_append_ever_makes_a_segment_larger(tmp_path: Path):
+    wal = open_wal(tmp_path, fsync=True)
+    for index in range(1, 150):
+        wal.append([one(index, data=b"x" * (index * 7 % 400))])
+    wal.close()
+    assert {os.path.getsize(path) for path in segments(tmp_path)} == {4096}
+
+
+def test_what_the_helper_met_is_raised_when_its_segment_is_needed(tmp_path: Path):
+    class FailingSpare(Files):
+        def pwritev(self, fd: int, buffers: Sequence[Buffer], offset: int) -> None:
+            if os.readlink(f"/proc/self/fd/{fd}").endswith("spare.tmp"):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            super().pwritev(fd, buffers, offset)
+
+    wal = open_wal(tmp_path, files=FailingSpare(), fsync=True, prepare_ahead=True)
+    wal.append([one(1, data=b"a" * 2500)])
+    wal.append([one(2, data=b"b" * 500)])
+    with pytest.raises(StorageFailed, match="No space left on device"):
+        wal.append([one(3, data=b"c" * 2500)])
+    wal.close()
+    assert [found.index for found in reopened(tmp_path)[1]] == [1, 2]
+
+
+def test_the_index_is_only_touched_under_its_guard(tmp_path: Path):
+    wal = open_wal(tmp_path)
+
+    class Guarded(EntryIndex):
+        touched = 0
+
+        def add(self, *place: int) -> None:
+            assert wal._index_guard.locked()
+            self.touched += 1
+            super().add(*place)
+
+        def places(self, first: int, last: int, bytes_max: int) -> list[Place]:
+            assert wal._index_guard.locked()
+            self.touched += 1
+            return super().places(first, last, bytes_max)
+
+    wal._index = index = Guarded()
+    wal.append([one(1), one(2)])
+    wal.read(1, 2, 100)
+    assert index.touched == 3
+    wal.close()
