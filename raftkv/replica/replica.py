@@ -106,6 +106,9 @@ class Replica:
         self._random = random
         self._now_ms = now_ms
         self._connected: set[int] = set()
+        self._links_made: dict[int, int] = {}
+        """Peer -> how many links to it there have been."""
+
         self._sends: list[tuple[int, PeerMessage]] = []
         self._held: deque[tuple[int, list[tuple[int, RaftMessage]]]] = deque()
         self._synced = 0
@@ -152,8 +155,13 @@ class Replica:
             self._sends.append((origin, ForwardRefused(message.request_id, self.node.leader_id)))
             return
 
+        link = self._links_made.get(origin)
+
         def send(reply: Answer) -> None:
-            self._sends.append((origin, reply))
+            # Only on the link that the commands came by: a restarted origin counts its requests from 1 again, and would
+            # take this for the answer to another client's command.
+            if self._links_made.get(origin) == link and origin in self._connected:
+                self._sends.append((origin, reply))
 
         sink = RemoteSink(message.request_id, message.resp3, send)
         size_bytes = sum(map(len, map(b"".join, message.commands)))
@@ -162,10 +170,12 @@ class Replica:
     def on_link_up(self, peer: int) -> None:
         """A new connection to `peer` is ready for use."""
         self._connected.add(peer)
+        self._links_made[peer] = self._links_made.get(peer, 0) + 1
         self.node.on_link_reset(peer)
 
     def on_link_down(self, peer: int) -> None:
         self._connected.discard(peer)
+        self._sends = [addressed for addressed in self._sends if addressed[0] != peer]
         self._take_back(self._forwarder.on_link_down(peer))
 
     def on_synced(self, sequence: int) -> None:
