@@ -259,6 +259,22 @@ class Cluster:
                 self.inject(sender, receiver, message)
         return count
 
+    def deliver_together(self, sender: int, receiver: int) -> None:
+        """Deliver all that is under way now as the inputs of one turn, as when they are read from one socket."""
+        queue = self.queues[sender, receiver]
+        messages = list(queue)
+        queue.clear()
+        if self.members[receiver].running is None:
+            return
+        for message in messages:
+            self.observer.on_delivered(sender, receiver, message)
+
+        def turn(node: Node) -> None:
+            for message in messages:
+                node.on_message(sender, message)
+
+        self.turn(receiver, turn)
+
     def drop(self, sender: int, receiver: int, count: int | None = None) -> None:
         """Lose the oldest `count` messages under way (None: all)."""
         queue = self.queues[sender, receiver]

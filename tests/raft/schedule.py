@@ -67,6 +67,9 @@ class Schedule:
             if not links:
                 return
             pair = self.random.choice(links)
+            if self.random.random() < 0.1:
+                self.cluster.deliver_together(*pair)
+                continue
             in_order = self.random.random() < 0.7
             place = 0 if in_order else self.random.randrange(len(self.cluster.queues[pair]))
             self.cluster.deliver(*pair, 1, place=place)
