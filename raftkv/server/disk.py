@@ -13,6 +13,7 @@ import os
 import select
 import threading
 from collections.abc import Callable
+from queue import SimpleQueue
 
 from raftkv.errors import Fatal, StorageFailed
 from raftkv.server.hub import Hub
@@ -23,8 +24,7 @@ class DiskThread:
     def __init__(self, store: LogStore, hub: Hub, on_synced: Callable[[int], None]) -> None:
         self._store = store
         self._on_synced = on_synced
-        self._queue: list[tuple[int, Write]] = []
-        self._gathered = threading.Semaphore(0)
+        self._queue: SimpleQueue[tuple[int, Write] | None] = SimpleQueue()
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._done = 0
         self._error: BaseException | None = None
@@ -34,8 +34,7 @@ class DiskThread:
         self._thread.start()
 
     def submit(self, sequence: int, write: Write) -> None:
-        self._queue.append((sequence, write))
-        self._gathered.release()
+        self._queue.put((sequence, write))
 
     def on_event(self, events: int) -> None:  # noqa: ARG002
         os.eventfd_read(self._bell)
@@ -44,29 +43,29 @@ class DiskThread:
         self._on_synced(self._done)
 
     def _run(self) -> None:
-        while True:
-            self._gathered.acquire()
-            batch, self._queue = self._queue, []
-            if not batch:
-                continue  # an earlier round took it along
-            sequence = batch[-1][0]
-            if sequence < 0:
-                batch.pop()
+        queue = self._queue
+        stopping = False
+        while not stopping and self._error is None:
+            item = queue.get()
+            writes = []
+            while item is not None:
+                sequence, write = item
+                writes.append(write)
+                if queue.empty():
+                    break
+                item = queue.get()
+            stopping = item is None
             try:
-                if batch:
-                    self._store.append([write for _, write in batch])
-                    self._done = batch[-1][0]
+                if writes:
+                    self._store.append(writes)
+                    self._done = sequence
             except BaseException as error:
                 self._error = error
-            if sequence < 0 or self._error is not None:
-                os.eventfd_write(self._bell, 1)
-                return
             os.eventfd_write(self._bell, 1)
 
     def stop(self) -> None:
         """Finish what was submitted, and end the thread. The store stays open."""
-        self._queue.append((-1, Write(None, ())))
-        self._gathered.release()
+        self._queue.put(None)
         self._thread.join()
         self._hub.remove(self._bell)
         os.close(self._bell)
