@@ -7,6 +7,8 @@ import random
 import pytest
 
 from raftkv.machines.redis.glob import glob_matcher
+from raftkv.machines.replies import Error
+from tests.machines.casework import MachineClient
 from tests.support.redis_server import RespConnection, start_redis_server
 
 MATCHES = [
@@ -57,6 +59,13 @@ def test_misses(pattern: bytes, key: bytes) -> None:
 def test_many_stars_do_not_backtrack() -> None:
     # Naive matching takes longer than the universe lasts on this one.
     assert not glob_matcher(b"a*" * 40 + b"b")(b"a" * 2000)
+
+
+def test_very_long_patterns_are_refused() -> None:
+    client = MachineClient()
+    client.call(b"SET", b"a", b"1")
+    for argv in ([b"KEYS", b"a" * 100_000], [b"SCAN", b"0", b"MATCH", b"a" * 100_000]):
+        assert client.call(*argv) == Error("ERR pattern is too long")
 
 
 @pytest.mark.redis

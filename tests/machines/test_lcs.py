@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from raftkv.machines.replies import OK
+from raftkv.machines.replies import OK, Error
 from tests.machines.casework import NOT_INTEGER, SYNTAX, Case, MachineClient, arity, cases, error, run_on_machine
 
 PAIR = [("MSET a ohmytext b mynewtext", OK)]
@@ -61,3 +61,11 @@ def test_length_equals_the_textbook_table(seed: int) -> None:
     client.call(b"MSET", b"a", first, b"b", second)
     assert client.call(b"LCS", b"a", b"b", b"LEN") == table[-1][-1]
     assert len(client.call(b"LCS", b"a", b"b")) == table[-1][-1]
+
+
+def test_a_long_first_string_is_refused_where_redis_would_work_on() -> None:
+    client = MachineClient()
+    client.call(b"SETRANGE", b"a", b"300000", b"x")
+    client.call(b"SET", b"b", b"x")
+    assert client.call(b"LCS", b"b", b"a", b"LEN") == 1
+    assert isinstance(client.call(b"LCS", b"a", b"b", b"LEN"), Error)

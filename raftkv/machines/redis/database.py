@@ -112,7 +112,7 @@ class Database:
         return self.values.get(key)
 
     def put(self, key: bytes, value: Value) -> None:
-        """Store, leaving a deadline as it is. The key must have been fetched."""
+        """Store, leaving a deadline as it is: fetch the key before, or set a deadline after."""
         if self.index is not None and key not in self.values:
             self.index.add(key)
         self.values[key] = value

@@ -42,6 +42,8 @@ DIFFERENCES: Final = (
     Difference("TOUCH", "only counts", "access times would be written by reads, which change no state here"),
     Difference("APPEND, SETRANGE", "copy the string", "a string is an immutable bytes object, to be small"),
     Difference("proto-max-bulk-len", "fixed at 512 MiB", "members must agree on which commands are refused"),
+    Difference("LCS", "the first string is at most 256 KiB", "a read must not stop the member for long"),
+    Difference("patterns", "at most 8 KiB", "as for LCS: they are compiled"),
     Difference(
         "error texts that quote arguments",
         "bytes that are not UTF-8 appear as U+FFFD",

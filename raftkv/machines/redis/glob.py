@@ -14,11 +14,23 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from functools import lru_cache
+from typing import Final
+
+from raftkv.machines.redis.refusals import Refused
+from raftkv.machines.replies import Error
+
+PATTERN_BYTES_MAX: Final = 8 * 1024
+"""Translating takes some microseconds per byte, and translations are kept: without a bound a pattern of megabytes
+would stop the member. Redis has none."""
+
+_TOO_LONG: Final = Error("ERR pattern is too long")
 
 
 @lru_cache(maxsize=256)
 def glob_matcher(pattern: bytes) -> Callable[[bytes], bool]:
-    """A function that tells whether a key matches the whole of `pattern`."""
+    """A function that tells whether a key matches the whole of `pattern`; raises Refused for a very long one."""
+    if len(pattern) > PATTERN_BYTES_MAX:
+        raise Refused(_TOO_LONG)
     if not pattern:
         return lambda key: not key
     fits = re.compile(_expression(pattern), re.DOTALL).fullmatch
@@ -82,6 +94,10 @@ def _signed(byte: int) -> int:
 
 
 def _any_of(members: set[int]) -> bytes:
+    """A class, written in ranges: listing each byte would make long patterns slow to translate."""
     if not members:
         return b"(?!)"
-    return b"[" + b"".join(b"\\x%02x" % byte for byte in sorted(members)) + b"]"
+    firsts = [byte for byte in sorted(members) if byte - 1 not in members]
+    lasts = [byte for byte in sorted(members) if byte + 1 not in members]
+    ranges = [b"\\x%02x-\\x%02x" % pair for pair in zip(firsts, lasts, strict=True)]
+    return b"[" + b"".join(ranges) + b"]"

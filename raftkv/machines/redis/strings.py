@@ -70,6 +70,8 @@ def mget(db: Database, argv: list[bytes]) -> Reply:
 
 def set_(db: Database, argv: list[bytes]) -> Reply:
     if len(argv) > 3:
+        if len(argv) == 5 and (unit := argv[3].upper()) in EXPIRY_UNITS:  # the commonest form with options
+            return _set_expiring(db, argv[1], argv[2], (argv[4], unit), "set")
         return _set_with_options(db, argv)
     # The hottest write: `Database.replace` in line.
     name = argv[1]
@@ -102,7 +104,7 @@ def _set_with_options(db: Database, argv: list[bytes]) -> Reply:
 
 def _store(db: Database, name: bytes, value: bytes, deadline_ms: int | None, *, keep: bool = False) -> None:
     if deadline_ms is not None:
-        db.put(name, value)  # `expire_at` puts the new deadline over the old one, if there is one
+        db.put(name, value)
         db.expire_at(name, deadline_ms)
     elif keep:
         db.put(name, value)
@@ -118,17 +120,18 @@ def setnx(db: Database, argv: list[bytes]) -> Reply:
 
 
 def setex(db: Database, argv: list[bytes]) -> Reply:
-    return _set_expiring(db, argv, b"EX", "setex")
+    return _set_expiring(db, argv[1], argv[3], (argv[2], b"EX"), "setex")
 
 
 def psetex(db: Database, argv: list[bytes]) -> Reply:
-    return _set_expiring(db, argv, b"PX", "psetex")
+    return _set_expiring(db, argv[1], argv[3], (argv[2], b"PX"), "psetex")
 
 
-def _set_expiring(db: Database, argv: list[bytes], unit: bytes, name: str) -> Reply:
-    deadline_ms = positive_deadline(argv[2], unit, db.space.log_time_ms, name)
-    db.fetch(argv[1])
-    _store(db, argv[1], argv[3], deadline_ms)
+def _set_expiring(db: Database, name: bytes, value: bytes, expiry: tuple[bytes, bytes], command: str) -> Reply:
+    """`expiry`: amount and unit."""
+    deadline_ms = positive_deadline(*expiry, db.space.log_time_ms, command)
+    db.put(name, value)
+    db.expire_at(name, deadline_ms)  # over the old deadline, if there is one
     return OK
 
 
