@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from raftkv.errors import ProtocolError
 from raftkv.machines.interface import Kind
 from raftkv.machines.replies import Error, Reply
 from raftkv.replica.work import OUTCOME_UNKNOWN, TIMED_OUT_UNKNOWN, Work, join
@@ -85,6 +86,12 @@ class Forwarder:
         return messages
 
     def on_reply(self, sender: int, message: ForwardReply) -> None:
+        """Raises ProtocolError when these cannot be the replies; the works then wait for `on_link_down`."""
+        forwarded = self._under_way.get(message.request_id)
+        if forwarded is not None and forwarded.leader_id == sender:
+            expected = sum(len(work.commands) for work in forwarded.works)
+            if len(message.replies) != expected:
+                raise ProtocolError(f"{len(message.replies)} replies to {expected} commands")
         start = 0
         for work in self._take(sender, message.request_id):
             stop = start + len(work.commands)

@@ -22,6 +22,7 @@ from random import Random
 
 import msgspec
 
+from raftkv.errors import ProtocolError
 from raftkv.machines.interface import Batch, Kind, StateMachine
 from raftkv.machines.replies import Reply
 from raftkv.raft.log import Log
@@ -33,9 +34,10 @@ from raftkv.replica.forwarding import Answer, Forwarder, RemoteSink
 from raftkv.replica.proposals import Proposal, Proposals
 from raftkv.replica.work import LEADERSHIP_LOST, NO_LEADER, Sink, Work, answer, join
 from raftkv.storage.interface import LogStore, Write
-from raftkv.wire.peer import Forward, ForwardRefused, ForwardReply, ForwardUnknown, PeerMessage
+from raftkv.wire.peer import Forward, ForwardRefused, ForwardReply, ForwardUnknown, Hello, HelloReply, PeerMessage
 
 _encode_batch = msgspec.msgpack.Encoder().encode
+_FORWARDED_KINDS = frozenset({Kind.WRITE, Kind.READ})
 _decode_batch = msgspec.msgpack.Decoder(Batch).decode
 
 
@@ -138,6 +140,7 @@ class Replica:
         return self.machine.read(commands, scopes, max(wall_ms, self.log_time_ms))
 
     def on_message(self, sender: int, message: PeerMessage) -> None:
+        """Raises ProtocolError when no member of this version sends that: the link is then to be closed."""
         kind = type(message)
         if kind is Forward:
             self._on_forward(sender, message)  # type: ignore[arg-type]
@@ -147,10 +150,14 @@ class Replica:
             self._take_back(self._forwarder.on_refused(sender, message))  # type: ignore[arg-type]
         elif kind is ForwardUnknown:
             self._forwarder.on_unknown(sender, message)  # type: ignore[arg-type]
+        elif kind is Hello or kind is HelloReply:
+            raise ProtocolError("a second handshake")
         else:
             self.node.on_message(sender, message)  # type: ignore[arg-type]
 
     def _on_forward(self, origin: int, message: Forward) -> None:
+        if message.kind not in _FORWARDED_KINDS:
+            raise ProtocolError(f"forwarded commands of kind {message.kind}")
         if self.node.role is not Role.LEADER:
             self._sends.append((origin, ForwardRefused(message.request_id, self.node.leader_id)))
             return

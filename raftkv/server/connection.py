@@ -23,13 +23,17 @@ _BROKEN = select.EPOLLERR | select.EPOLLHUP
 class Connection:
     """Subclasses say what arriving bytes mean (`on_readable`) and what follows a close (`on_closed`)."""
 
-    __slots__ = ("_out", "close_when_sent", "closed", "fd", "hub", "out_bytes", "sock")
+    __slots__ = ("_out", "close_when_sent", "closed", "ending", "fd", "hub", "out_bytes", "sock")
 
     def __init__(self, hub: Hub, sock: socket.socket) -> None:
         self.hub = hub
         self.sock = sock
         self.fd = sock.fileno()
         self.closed = False
+        self.ending = False
+        """The other end sends no more. The kernel says so once, perhaps together with the last bytes: whoever reads
+        must then read on until there is nothing, or would never see the end."""
+
         self.close_when_sent = False
         self.out_bytes = 0
         self._out: deque[memoryview] = deque()
@@ -37,6 +41,8 @@ class Connection:
     def on_event(self, events: int) -> None:
         if self._out and events & select.EPOLLOUT:
             self.flush()
+        if events & select.EPOLLRDHUP:
+            self.ending = True
         if not self.closed and events & select.EPOLLIN:
             self.on_readable()
         if not self.closed and events & _BROKEN:

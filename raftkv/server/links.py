@@ -48,13 +48,14 @@ class Link(Connection):
                 return self.close("closed by the other member")
             self.heard_ms = self._links.now_ms()
             try:
-                messages = self._parser.feed(bytes(self._links.view[:count]))
+                on_message = self._links.on_message
+                for message in self._parser.feed(bytes(self._links.view[:count])):
+                    on_message(self.peer_id, message)
+                if self._parser.failed:
+                    self._parser.feed(b"")  # raises with the reason, which came behind the good messages
             except ProtocolError as error:
                 return self.close(f"bad frame: {error}")
-            on_message = self._links.on_message
-            for message in messages:
-                on_message(self.peer_id, message)
-            if count < RECEIVE_BYTES:
+            if count < RECEIVE_BYTES and not self.ending:
                 return None
         return None
 
@@ -77,7 +78,9 @@ class Link(Connection):
 
 
 class Links:
-    """All links of this member. `on_up`, `on_down`, `on_message` are the replica's; `now_ms` is the driver's clock."""
+    """All links of this member. `on_up`, `on_down`, `on_message` are the replica's; `now_ms` is the driver's clock.
+
+    `on_message` raises ProtocolError for what no member of this version sends; that closes the link."""
 
     def __init__(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -75,7 +76,8 @@ class Server:
         """Serve a client whose connection was just accepted, unless there are too many."""
         if len(self.sessions) >= self.settings.client.clients_max:
             self.stats.rejected_connections += 1
-            sock.send(b"-ERR max number of clients reached\r\n")
+            with contextlib.suppress(OSError):  # it may be gone already
+                sock.send(b"-ERR max number of clients reached\r\n")
             sock.close()
             return
         self.stats.connections += 1

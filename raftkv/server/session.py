@@ -59,6 +59,7 @@ class Session(Connection):
         "_poll",
         "_queued",
         "_receive_bytes",
+        "_scheduled",
         "_slots",
         "_unread",
         "address",
@@ -105,6 +106,7 @@ class Session(Connection):
         self.received_bytes = 0
         self._receive_bytes = RECEIVE_BYTES_MIN
         self._unread = False
+        self._scheduled = False
         self._queued: deque[list[bytes]] = deque()
         self._chunk: list[list[bytes]] = []
         self._slots: list[bytes | None] | None = None
@@ -116,6 +118,8 @@ class Session(Connection):
         if self.busy or self._queued:
             self._unread = True
             return None
+        if self.close_when_sent:
+            return None
         try:
             data = self.sock.recv(self._receive_bytes)
         except BlockingIOError:
@@ -123,19 +127,27 @@ class Session(Connection):
         except OSError as error:
             return self.close(f"receive failed: {error.strerror}")
         if not data:
-            return self.close("closed by client")
+            return self._on_end()
         count = len(data)
         # Edge-triggered: a full buffer may mean more, and the kernel will not say so again.
-        self._unread = count == self._receive_bytes
-        if self._unread and count < self.server.settings.client.turn_bytes:
+        self._unread = count == self._receive_bytes or self.ending
+        if count == self._receive_bytes and count < self.server.settings.client.turn_bytes:
             self._receive_bytes = min(self._receive_bytes * 4, self.server.settings.client.turn_bytes)
         self.received_bytes += count
         self.parser.feed(data)
         return self._take_chunk()
 
+    def _on_end(self) -> None:
+        """The client sends no more: it still gets the replies that it has not taken yet."""
+        if not self._out:
+            return self.close("closed by client")
+        self.close_when_sent = True
+        return None
+
     def go_on(self) -> None:
         """Called by the hub when this session had more to do."""
-        if self.closed or self.busy:
+        self._scheduled = False
+        if self.closed or self.busy or self.close_when_sent:
             return
         if self._queued or self.parser.pending:
             self._take_chunk()
@@ -162,7 +174,10 @@ class Session(Connection):
         return None
 
     def _look_for_more(self) -> None:
-        if not self.closed and (self._queued or self.parser.pending or self._unread):
+        # Once: a session that stood twice in the hub's list would put itself there four times in the next pass, and its
+        # pipeline would push everybody else aside.
+        if not self._scheduled and not self.closed and (self._queued or self.parser.pending or self._unread):
+            self._scheduled = True
             self.hub.call_soon(self)
 
     def _on_protocol_error(self, error: ProtocolError) -> None:
@@ -346,13 +361,16 @@ class Session(Connection):
         return NO_REPLY
 
     def poll_parked(self) -> None:
+        if self.ending:
+            # Otherwise WAIT without a time limit would keep the connection of a client that is gone.
+            return self.close("closed by client")
         reply = self._poll() if self._poll is not None else NO_REPLY
         if isinstance(reply, NoReply):
-            return
+            return None
         self._poll = None
         self.server.parked.discard(self)
         slots = [slot for slot in (self._slots or []) if slot] + [self._shown(encode(reply, self.resp3)) or b""]
-        self._finish(b"".join(slots))
+        return self._finish(b"".join(slots))
 
     def on_closed(self, reason: str) -> None:
         self._queued.clear()
