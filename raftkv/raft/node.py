@@ -121,9 +121,13 @@ class Node:
 
     # ---- inputs
 
+    def on_clock(self, now_ms: int) -> None:
+        """Messages from here on arrive at `now_ms`; no timer is looked at before the next tick."""
+        self.now_ms = max(now_ms, self.now_ms)
+
     def on_tick(self, now_ms: int) -> None:
         """Time is now `now_ms` (milliseconds of any clock that does not go back)."""
-        self.now_ms = max(now_ms, self.now_ms)
+        self.on_clock(now_ms)
         if self.role is Role.LEADER:
             reads.check_quorum(self)
             if self.role is Role.LEADER and self.now_ms >= self.heartbeat_due_ms:

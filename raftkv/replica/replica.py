@@ -192,6 +192,11 @@ class Replica:
         while self._held and self._held[0][0] <= sequence:
             self._sends += self._held.popleft()[1]
 
+    def on_clock(self, now_ms: int) -> None:
+        """Inputs from here on arrive at `now_ms`; nothing else happens yet."""
+        self._now_ms = now_ms
+        self.node.on_clock(now_ms)
+
     def on_tick(self, now_ms: int) -> None:
         """Time has passed: elections, heartbeats, and works that have waited too long. `now_ms` never goes back."""
         self._now_ms = now_ms

@@ -125,7 +125,7 @@ async def _serve_from(
     driver = Driver(replica)
     links = Links(
         hub,
-        now_ms=clock.now_ms,
+        read_clock=driver.read_clock,
         on_up=replica.on_link_up,
         on_down=replica.on_link_down,
         on_message=replica.on_message,
@@ -155,7 +155,7 @@ async def _serve_from(
     )
     try:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(hub.run, driver.turn)
+            nursery.start_soon(hub.run, driver.turn, clock.now_ms)
             nursery.start_soon(_tick, driver, server)
             nursery.start_soon(peers.run, peer_listeners)
             accepting = trio.CancelScope()

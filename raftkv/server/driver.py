@@ -53,6 +53,13 @@ class Driver:
         self.disk: DiskThread
         self._ticked_ms = 0
 
+    def read_clock(self) -> int:
+        """The time now, which the replica is told at once: what arrives after a pause of this process must not be
+        judged by the time before it (a leader heard just now would count as silent for as long as the pause)."""
+        now = now_ms()
+        self.replica.on_clock(now)
+        return now
+
     def turn(self) -> bool:
         """Run turns until the replica has nothing more to do at once. Returns whether entries are left to apply."""
         replica = self.replica

@@ -30,7 +30,7 @@ class Link(Connection):
         super().__init__(links.hub, sock)
         self.peer_id = peer_id
         self.instance = instance
-        self.heard_ms = links.now_ms()
+        self.heard_ms = links.read_clock()
         self.gone = trio.Event()
         self._links = links
         self._parser = FrameParser(links.frame_bytes_max)
@@ -46,7 +46,7 @@ class Link(Connection):
                 return self.close(f"receive failed: {error.strerror}")
             if not count:
                 return self.close("closed by the other member")
-            self.heard_ms = self._links.now_ms()
+            self.heard_ms = self._links.read_clock()
             try:
                 on_message = self._links.on_message
                 for message in self._parser.feed(bytes(self._links.view[:count])):
@@ -78,7 +78,7 @@ class Link(Connection):
 
 
 class Links:
-    """All links of this member. `on_up`, `on_down`, `on_message` are the replica's; `now_ms` is the driver's clock.
+    """All links of this member. `on_up`, `on_down`, `on_message` are the replica's; `read_clock` the driver's.
 
     `on_message` raises ProtocolError for what no member of this version sends; that closes the link."""
 
@@ -86,7 +86,7 @@ class Links:
         self,
         hub: Hub,
         *,
-        now_ms: Callable[[], int],
+        read_clock: Callable[[], int],
         on_up: Callable[[int], None],
         on_down: Callable[[int], None],
         on_message: Callable[[int, PeerMessage], None],
@@ -95,7 +95,7 @@ class Links:
         log: Any,
     ) -> None:
         self.hub = hub
-        self.now_ms = now_ms
+        self.read_clock = read_clock
         self.on_message = on_message
         self.frame_bytes_max = frame_bytes_max
         self.queue_bytes_max = queue_bytes_max

@@ -154,7 +154,7 @@ class Peers:
         return None
 
     def _is_alive(self, heard_ms: int) -> bool:
-        return self._links.now_ms() - heard_ms < self._raft.election_timeout_ms_min
+        return self._links.read_clock() - heard_ms < self._raft.election_timeout_ms_min
 
     # ---- what is logged
 
