@@ -28,7 +28,7 @@ T = TypeVar("T")
 START_TIMEOUT_S = 20.0
 
 
-def wait_until(what: str, probe: Callable[[], T], timeout_s: float = START_TIMEOUT_S) -> T:
+def wait_until(what: str, probe: Callable[[], T | None], timeout_s: float = START_TIMEOUT_S) -> T:
     """Ask `probe` until it gives something true; the only place in these tests that waits by looking again."""
     deadline = time.monotonic() + timeout_s
     while True:
@@ -68,7 +68,8 @@ class Client:
         self.sock.close()
 
     def send(self, *argv: object) -> None:
-        self.sock.sendall(hiredis.pack_command(tuple(str(a) if isinstance(a, int) else a for a in argv)))
+        words: tuple[Any, ...] = tuple(str(a) if isinstance(a, int) else a for a in argv)
+        self.sock.sendall(hiredis.pack_command(words))
 
     def receive(self) -> Any:
         while True:
