@@ -1,0 +1,167 @@
+"""What goes wrong, drawn one after the other. A fault is a method: it begins something and schedules its end.
+
+Several may be under way at once. When the time for faults is over, `end_all` puts everything right again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from random import Random
+
+from raftkv.testing.member import Member
+from raftkv.testing.network import Network
+from raftkv.testing.scenario import Scenario
+from raftkv.testing.schedule import Schedule
+from raftkv.testing.trace import Trace
+
+
+class Faults:
+    def __init__(
+        self,
+        schedule: Schedule,
+        random: Random,
+        scenario: Scenario,
+        members: Mapping[int, Member],
+        network: Network,
+        trace: Trace,
+    ) -> None:
+        self._schedule = schedule
+        self._random = random
+        self._scenario = scenario
+        self._members = members
+        self._network = network
+        self._trace = trace
+        self._over = False
+        self._kinds = {name: getattr(self, name) for name in scenario.faults}
+
+    def start(self) -> None:
+        if self._kinds:
+            self._wait()
+
+    def _wait(self) -> None:
+        low_ms, high_ms = self._scenario.fault_interval_ms
+        self._schedule.after(self._random.randint(low_ms * 1000, high_ms * 1000), self._strike)
+
+    def _strike(self) -> None:
+        if not self._over:
+            names = list(self._kinds)
+            name = self._random.choices(names, [self._scenario.faults[name] for name in names])[0]
+            self._trace.note("fault", name)
+            self._kinds[name]()
+            self._wait()
+
+    def end_all(self) -> None:
+        self._trace.note("faults end")
+        self._over = True
+        self._network.rough = False
+        self._network.heal_all()
+        for member in self._members.values():
+            member.disk.slow_factor = 1
+            member.disk.fails_next = False
+            member.resume()
+            member.start()
+
+    # ---- choosing
+
+    def _any(self) -> Member:
+        return self._members[self._random.choice(sorted(self._members))]
+
+    def _leader(self) -> Member:
+        """One that believes it leads (there may be several), or just any."""
+        leaders = [member for member in self._members.values() if member.leads]
+        return self._random.choice(leaders) if leaders else self._any()
+
+    def _duration_us(self) -> int:
+        return self._random.choice((5_000, 50_000, 300_000, 900_000)) + self._random.randrange(10_000)
+
+    # ---- the network
+
+    def partition(self) -> None:
+        """Two sides, any sizes, that do not hear each other."""
+        ids = sorted(self._members)
+        self._random.shuffle(ids)
+        middle = self._random.randint(1, len(ids) - 1)
+        self._cut_between(ids[:middle], ids[middle:])
+
+    def isolate_leader(self) -> None:
+        leader = self._leader().id
+        self._cut_between([leader], [other for other in self._members if other != leader])
+
+    def _cut_between(self, side: list[int], other_side: list[int]) -> None:
+        self._trace.note("cut", side, other_side)
+        pairs = [(a, b) for a in side for b in other_side]
+        for a, b in pairs:
+            self._network.cut(a, b)
+            self._network.cut(b, a)
+        self._schedule.after(self._duration_us(), self._heal, [*pairs, *((b, a) for a, b in pairs)])
+
+    def one_way(self) -> None:
+        """Some member is heard by others, or hears others, and not the other way round."""
+        member = self._leader() if self._random.random() < 0.5 else self._any()
+        others = [other for other in self._members if other != member.id]
+        chosen = self._random.sample(others, self._random.randint(1, len(others)))
+        pairs = [(member.id, other) for other in chosen]
+        if self._random.random() < 0.5:
+            pairs = [(b, a) for a, b in pairs]
+        self._trace.note("cut", pairs)
+        for sender, receiver in pairs:
+            self._network.cut(sender, receiver)
+        self._schedule.after(self._duration_us(), self._heal, pairs)
+
+    def _heal(self, pairs: list[tuple[int, int]]) -> None:
+        for sender, receiver in pairs:
+            self._network.heal(sender, receiver)
+
+    def break_link(self) -> None:
+        a, b = self._random.sample(sorted(self._members), 2)
+        self._network.break_link(a, b)
+
+    # ---- processes
+
+    def crash(self) -> None:
+        self._crash(self._any())
+
+    def crash_leader(self) -> None:
+        self._crash(self._leader())
+
+    def crash_most(self) -> None:
+        for member_id in self._random.sample(sorted(self._members), len(self._members) // 2 + 1):
+            self._crash(self._members[member_id])
+
+    def crash_all(self) -> None:
+        for member in self._members.values():
+            self._crash(member)
+
+    def _crash(self, member: Member) -> None:
+        member.crash()
+        self._schedule.after(self._duration_us(), member.start)
+
+    def pause(self) -> None:
+        self._pause(self._any())
+
+    def pause_leader(self) -> None:
+        self._pause(self._leader())
+
+    def _pause(self, member: Member) -> None:
+        member.pause()
+        self._schedule.after(self._duration_us(), member.resume)
+
+    def campaign(self) -> None:
+        self._any().campaign()
+
+    # ---- disks and clocks
+
+    def slow_disk(self) -> None:
+        disk = self._any().disk
+        disk.slow_factor = self._random.choice((5, 50, 500))
+        self._schedule.after(self._duration_us(), setattr, disk, "slow_factor", 1)
+
+    def fail_disk(self) -> None:
+        """The next sync fails; somebody starts the process again after a while."""
+        member = self._any()
+        member.disk.fails_next = True
+        self._schedule.after(self._duration_us() + 300_000, member.start)
+
+    def wall_jump(self) -> None:
+        clock = self._any().clock
+        clock.wall_offset_ms += self._random.choice((-10_000, -500, -20, 20, 500, 10_000))

@@ -1,0 +1,255 @@
+"""One simulated member: a real `Replica`, driven as `server/driver.py` drives it, with simulated surroundings.
+
+What reaches a member goes to its inbox, and a moment later one step handles all that has gathered: inputs, a tick when
+one is due, then turns until nothing is left to do. A paused member (SIGSTOP) gathers and handles nothing; its clocks go
+on. A crashed one loses everything but its disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+from raftkv.errors import ProtocolError
+from raftkv.machines.interface import Kind, StateMachine
+from raftkv.raft.messages import Entry
+from raftkv.replica import Replica, Sink
+from raftkv.testing.clock import Clock
+from raftkv.testing.disk import Disk
+from raftkv.testing.failure import RuleBroken
+from raftkv.testing.invariants.base import Watchers
+from raftkv.testing.network import Link, Network
+from raftkv.testing.scenario import Scenario
+from raftkv.testing.schedule import Schedule
+from raftkv.testing.trace import Trace
+from raftkv.wire.peer import FrameParser, PeerMessage
+
+TURNS_MAX = 1000
+"""A step that takes more turns than this would never end."""
+
+
+class Member:
+    def __init__(
+        self,
+        member_id: int,
+        voters: tuple[int, ...],
+        *,
+        schedule: Schedule,
+        random: Random,
+        scenario: Scenario,
+        network: Network,
+        clock: Clock,
+        new_machine: Callable[[], StateMachine],
+        watchers: Watchers,
+        trace: Trace,
+    ) -> None:
+        self.id = member_id
+        self.voters = voters
+        self.clock = clock
+        self.disk = Disk(schedule, random, scenario.sync_us)
+        self.disk.on_synced = lambda sequence: self._put(self._synced, sequence)
+        self.disk.on_failed = self._disk_failed
+        self.disk.on_durable = lambda write: watchers.on_durable(self, write)
+        self.replica: Replica | None = None
+        self.log: list[Entry] = []
+        """All entries as this member has them now, in memory or on disk."""
+        self.paused = False
+        self.awake_ms = 0
+        """How long this life has run so far, pauses left out."""
+        self.life = 0
+        self.opened: dict[int, Callable[[], None]] = {}
+        """Number of a piece of work -> called when the process dies: its client's connection breaks."""
+
+        self._schedule = schedule
+        self._random = random
+        self._scenario = scenario
+        self._network = network
+        self._new_machine = new_machine
+        self._watchers = watchers
+        self._trace = trace
+        self._links: dict[int, Link] = {}
+        self._inbox: list[tuple[Callable[..., None], tuple[object, ...]]] = []
+        self._woken = False
+        self._ticked_ms = 0
+
+    @property
+    def is_up(self) -> bool:
+        return self.replica is not None
+
+    @property
+    def is_responsive(self) -> bool:
+        return self.replica is not None and not self.paused
+
+    @property
+    def leads(self) -> bool:
+        return self.replica is not None and self.replica.node.leads_and_is_ready
+
+    # ---- process
+
+    def start(self) -> None:
+        """Start the process, or start it again, from what its disk has."""
+        if self.replica is not None:
+            return
+        self._trace.note("start", self.id)
+        self.life += 1
+        store = self.disk.reopen()
+        self.log = store.read(1, len(self.disk.terms), 1 << 62) if self.disk.terms else []
+        self._ticked_ms = self.clock.now_ms()
+        self.awake_ms = 0
+        self.replica = Replica(
+            self.id,
+            self.voters,
+            machine=self._new_machine(),
+            store=store,
+            settings=self._scenario.replica,
+            random=Random(self._random.getrandbits(64)),
+            now_ms=self._ticked_ms,
+        )
+        self._watchers.on_start(self)
+        self._tick(self.life)
+
+    def crash(self) -> None:
+        if self.replica is None:
+            return
+        self._trace.note("crash", self.id)
+        self.replica = None
+        self.life += 1
+        self.paused = False
+        self.disk.crash()
+        self._inbox, self._links = [], {}
+        self._network.on_crash(self.id)
+        broken, self.opened = self.opened, {}
+        for connection in broken.values():
+            connection()
+
+    def pause(self) -> None:
+        if self.replica is not None and not self.paused:
+            self._trace.note("pause", self.id)
+            self.paused = True
+
+    def resume(self) -> None:
+        if self.paused:
+            self._trace.note("resume", self.id)
+            self.paused = False
+            self._wake()
+
+    def _disk_failed(self) -> None:
+        self._trace.note("disk failed", self.id)
+        self.crash()
+
+    # ---- inputs: the network's, the clients', the disk's
+
+    def on_link_up(self, peer: int, link: Link) -> None:
+        self._put(self._link_up, peer, link)
+
+    def on_link_down(self, peer: int, link: Link) -> None:
+        self._put(self._link_down, peer, link)
+
+    def on_arrival(self, peer: int, link: Link, what: PeerMessage | bytes) -> None:
+        self._put(self._arrival, peer, link, what)
+
+    def on_datagram(self, peer: int, what: PeerMessage | bytes) -> None:
+        self._put(self._datagram, peer, what)
+
+    def submit(self, kind: Kind, commands: list[list[bytes]], sink: Sink) -> None:
+        self._put(self._submit, kind, commands, sink)
+
+    def campaign(self) -> None:
+        """Make it stand for election, as an operator may."""
+        self._put(self._campaign)
+
+    def _put(self, handle: Callable[..., None], *what: object) -> None:
+        if self.replica is not None:
+            self._inbox.append((handle, what))
+            self._wake()
+
+    def _wake(self) -> None:
+        if not self._woken and not self.paused:
+            self._woken = True
+            self._schedule.after(self._random.choice((1, 10, 50, 300)), self._step)
+
+    def _tick(self, life: int) -> None:
+        if life == self.life:
+            self._wake()
+            self._schedule.after(self._scenario.tick_ms * 1000, self._tick, life)
+
+    # ---- one step
+
+    def _step(self) -> None:
+        self._woken = False
+        if self.replica is None or self.paused:
+            return
+        inbox, self._inbox = self._inbox, []
+        for handle, what in inbox:
+            handle(self.replica, *what)
+        now_ms = self.clock.now_ms()
+        if now_ms - self._ticked_ms >= self._scenario.tick_ms // 2:
+            self.awake_ms += min(now_ms - self._ticked_ms, 2 * self._scenario.tick_ms)
+            self._ticked_ms = now_ms
+            self.replica.on_tick(now_ms)
+        self._turns(self.replica)
+        self._watchers.after_step(self)
+
+    def _turns(self, replica: Replica) -> None:
+        wall_ms = self.clock.wall_ms()
+        for _ in range(TURNS_MAX):
+            turn = replica.turn(wall_ms)
+            if turn.write is not None:
+                self._watchers.on_write(self, turn.write)
+                if turn.write.entries:
+                    self.log[turn.write.entries[0].index - 1 :] = turn.write.entries
+                self.disk.submit(turn.sequence, turn.write)
+            for peer, message in turn.sends:
+                self._trace.note(self.id, peer, message)
+                self._watchers.on_send(self, peer, message)
+                self._network.send(self.id, peer, message, self._links.get(peer))
+            if replica.apply(wall_ms):
+                self._wake()
+            if not replica.wants_turn:
+                return
+        raise RuleBroken("a step ends", f"member {self.id} took {TURNS_MAX} turns")
+
+    def _link_up(self, replica: Replica, peer: int, link: Link) -> None:
+        if peer in self._links:
+            replica.on_link_down(peer)
+        self._links[peer] = link
+        self._trace.note("up", self.id, peer, link.number)
+        replica.on_link_up(peer)
+
+    def _link_down(self, replica: Replica, peer: int, link: Link) -> None:
+        if self._links.get(peer) is link:
+            del self._links[peer]
+            self._trace.note("down", self.id, peer, link.number)
+            replica.on_link_down(peer)
+
+    def _arrival(self, replica: Replica, peer: int, link: Link, what: PeerMessage | bytes) -> None:
+        if self._links.get(peer) is not link:
+            return
+        if not isinstance(what, bytes):
+            replica.on_message(peer, what)
+            return
+        parser = link.streams[peer].parser
+        try:
+            messages = parser.feed(what)
+        except ProtocolError:
+            messages = []
+        for message in messages:
+            replica.on_message(peer, message)
+        if parser.failed:
+            self._network.break_link(self.id, peer)
+            self._link_down(replica, peer, link)
+
+    def _datagram(self, replica: Replica, peer: int, what: PeerMessage | bytes) -> None:
+        if isinstance(what, bytes):
+            (what,) = FrameParser().feed(what)
+        replica.on_message(peer, what)
+
+    def _submit(self, replica: Replica, kind: Kind, commands: list[list[bytes]], sink: Sink) -> None:
+        size_bytes = sum(len(argument) for argv in commands for argument in argv)
+        replica.submit(kind, commands, {}, size_bytes, sink)
+
+    def _synced(self, replica: Replica, sequence: int) -> None:
+        replica.on_synced(sequence)
+
+    def _campaign(self, replica: Replica) -> None:
+        replica.node.campaign()

@@ -1,0 +1,142 @@
+"""What kind of run a seed stands for: how many members, how rough a world, which settings. All drawn from the seed.
+
+Small limits (one entry in an Append, a window of one, a cache of nothing) are drawn often: they lead into the branches
+that generous defaults never enter.
+"""
+
+from __future__ import annotations
+
+from random import Random
+
+import msgspec
+
+from raftkv.raft.settings import RaftSettings
+from raftkv.replica import ReplicaSettings
+
+
+class Scenario(msgspec.Struct, frozen=True, kw_only=True):
+    seed: int = 0
+    members: int = 3
+    machine: str = "redis"
+    """"redis" or "register"."""
+
+    replica: ReplicaSettings = ReplicaSettings()
+    duration_ms: int = 3000
+    """So long are faults and clients at work."""
+
+    converge_ms_max: int = 20_000
+    """So long may the cluster take to be whole again afterwards."""
+
+    tick_ms: int = 20
+
+    # ---- network
+    delay_us: tuple[int, int] = (100, 2000)
+    datagrams: bool = False
+    """Raft's messages travel alone: they may be lost, repeated, overtaken, and outlive a crash of either end."""
+
+    loss: float = 0.0
+    repeat: float = 0.0
+    straggle: float = 0.0
+    """With `datagrams`: the part of messages that are lost, arrive twice, arrive very late."""
+
+    frames: bool = True
+    """Messages are encoded and parsed as on a real connection."""
+
+    damage: float = 0.0
+    """With `frames`: the part of frames in which a byte is changed on the way."""
+
+    # ---- the rest of the world
+    sync_us: tuple[int, int] = (200, 2000)
+    drift_ppm_max: int = 0
+    wall_spread_ms: int = 0
+
+    clients: int = 4
+    think_us: tuple[int, int] = (1000, 40_000)
+    patience_ms: int = 1500
+    """A client that hears nothing for so long turns to another member; it does not know what became of its command."""
+
+    expiring: bool = True
+    """With machine "redis": some keys get a time to live."""
+
+    fault_interval_ms: tuple[int, int] = (100, 600)
+    faults: dict[str, int] = {}
+    """Name of a fault -> its weight (see faults.py). Empty: no faults."""
+
+
+ALL_FAULTS = {
+    "partition": 4,
+    "isolate_leader": 3,
+    "one_way": 3,
+    "break_link": 3,
+    "crash": 4,
+    "crash_leader": 4,
+    "crash_most": 1,
+    "crash_all": 1,
+    "pause": 2,
+    "pause_leader": 3,
+    "slow_disk": 2,
+    "fail_disk": 1,
+    "wall_jump": 2,
+    "campaign": 2,
+}
+
+
+def draw(seed: int) -> Scenario:
+    """The scenario that `seed` stands for."""
+    random = Random(f"scenario/{seed}")
+    choice, chance = random.choice, random.random
+    datagrams = chance() < 0.4
+    frames = chance() < 0.6
+    return Scenario(
+        seed=seed,
+        members=choice((3, 3, 4, 5, 5)),
+        machine=choice(("redis", "redis", "redis", "register")),
+        replica=_draw_settings(random),
+        duration_ms=choice((1500, 2500, 4000)),
+        tick_ms=choice((10, 20, 40)),
+        delay_us=choice(((50, 300), (100, 2000), (500, 15_000))),
+        datagrams=datagrams,
+        loss=choice((0.0, 0.02, 0.2)) if datagrams else 0.0,
+        repeat=choice((0.0, 0.05, 0.2)) if datagrams else 0.0,
+        straggle=choice((0.0, 0.02, 0.1)) if datagrams else 0.0,
+        frames=frames,
+        damage=choice((0.0, 0.0, 0.002)) if frames else 0.0,
+        sync_us=choice(((10, 100), (200, 2000), (1000, 30_000))),
+        drift_ppm_max=choice((0, 100, 50_000)),
+        wall_spread_ms=choice((0, 50, 5000)),
+        clients=random.randint(3, 6),
+        think_us=choice(((200, 10_000), (1000, 40_000))),
+        patience_ms=choice((300, 1500, 60_000)),
+        expiring=chance() < 0.7,
+        fault_interval_ms=choice(((30, 200), (100, 600), (300, 1500))),
+        faults=_draw_faults(random),
+    )
+
+
+def _draw_settings(random: Random) -> ReplicaSettings:
+    choice = random.choice
+    election_ms_min = choice((100, 150, 400))
+    return ReplicaSettings(
+        raft=RaftSettings(
+            election_timeout_ms_min=election_ms_min,
+            election_timeout_ms_max=2 * election_ms_min,
+            heartbeat_interval_ms=election_ms_min // choice((3, 8)),
+            append_entries_max=choice((1, 2, 100)),
+            append_bytes_max=choice((1, 200, 4 * 1024 * 1024)),
+            inflight_appends_max=choice((1, 2, 64)),
+            inflight_bytes_max=choice((1, 500, 16 * 1024 * 1024)),
+            log_cache_bytes_max=choice((0, 2000, 16 * 1024 * 1024)),
+        ),
+        forwards=random.random() < 0.85,
+        proposals_inflight_max=choice((1, 2, 5)),
+        entry_bytes_max=choice((1, 60, 4 * 1024 * 1024)),
+        apply_commands_max=choice((1, 5, 10_000)),
+        no_leader_wait_ms=choice((200, 1000, 3000)),
+        request_timeout_ms=choice((400, 1500, 5000)),
+    )
+
+
+def _draw_faults(random: Random) -> dict[str, int]:
+    """Some faults in some mixture: all at once hide each other."""
+    names = random.sample(sorted(ALL_FAULTS), random.randint(2, len(ALL_FAULTS)))
+    return {name: ALL_FAULTS[name] for name in sorted(names)}
