@@ -279,11 +279,11 @@ _HANDLERS: dict[tuple[Role, type], Callable[[Node, int, Any], None]] = {
     (Role.FOLLOWER, Append): replication.on_append,
     (Role.PRE_CANDIDATE, Append): replication.on_append,
     (Role.CANDIDATE, Append): replication.on_append,
-    (Role.LEADER, Append): replication.on_append,  # raises: two leaders in one term
+    (Role.LEADER, Append): replication.on_append,  # refused: two leaders in one term
     (Role.FOLLOWER, Heartbeat): reads.on_heartbeat,
     (Role.PRE_CANDIDATE, Heartbeat): reads.on_heartbeat,
     (Role.CANDIDATE, Heartbeat): reads.on_heartbeat,
-    (Role.LEADER, Heartbeat): reads.on_heartbeat,  # raises: two leaders in one term
+    (Role.LEADER, Heartbeat): reads.on_heartbeat,  # refused: two leaders in one term
     (Role.PRE_CANDIDATE, VoteReply): election.on_vote_reply,
     (Role.CANDIDATE, VoteReply): election.on_vote_reply,
     (Role.LEADER, AppendReply): replication.on_append_reply,

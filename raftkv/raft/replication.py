@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from raftkv.errors import BrokenInvariant
+from raftkv.errors import ProtocolError
 from raftkv.raft.messages import Append, AppendReply, Entry, Heartbeat
 from raftkv.raft.progress import Mode, Progress
 from raftkv.raft.quorum import agreed
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 def on_append(node: Node, sender: int, message: Append) -> None:
     """Take over the leader's entries where the logs agree at `prev_index`; otherwise say where they might."""
+    _check_entries(message)
     follow(node, sender)
     log = node.log
     prev = message.prev_index
@@ -43,6 +44,15 @@ def on_append(node: Node, sender: int, message: Append) -> None:
     node.promise(sender, AppendReply(node.term, True, prev, match, 0, 0))
 
 
+def _check_entries(message: Append) -> None:
+    """Refuse entries that no leader could have: the log would stop this member for the sender's mistake."""
+    index, term = message.prev_index, message.prev_term
+    for entry in message.entries:
+        if entry.index != index + 1 or not term <= entry.term <= message.term:
+            raise ProtocolError(f"entry {entry.index} of term {entry.term} cannot follow {index} of term {term}")
+        index, term = entry.index, entry.term
+
+
 def _rejection(node: Node, message: Append) -> AppendReply:
     """The last place at or before `prev_index` that could still agree: all our newer terms are skipped at once."""
     log = node.log
@@ -56,7 +66,8 @@ def follow(node: Node, sender: int) -> None:
     """The sender leads the present term: there is at most one, so believe it."""
     if node.role is not Role.FOLLOWER or node.leader_id != sender:
         if node.role is Role.LEADER or node.leader_id not in (None, sender):
-            raise BrokenInvariant(f"term {node.term} has two leaders: {node.leader_id} and {sender}")
+            # Elections make this impossible, so the sender is not what it says it is; it must not be followed.
+            raise ProtocolError(f"term {node.term} has two leaders: {node.leader_id} and {sender}")
         become_follower(node, node.term, sender)
     node.leader_heard_ms = node.now_ms
     node.reset_election_timer()
@@ -71,10 +82,15 @@ def on_append_reply(node: Node, sender: int, reply: AppendReply) -> None:
     if reply.accepted:
         if progress.on_accepted(reply.match_index):
             commit_what_a_quorum_has(node)
-    elif reply.prev_index > progress.match:  # else: overtaken by a newer acceptance
-        if progress.mode is Mode.PROBE and reply.prev_index != progress.next - 1:
-            return  # an answer to an earlier probe
+        return
+    answers_probe = progress.mode is Mode.PROBE and reply.prev_index == progress.next - 1 > 0
+    if answers_probe and reply.prev_index <= progress.match:
+        # It denies what it has acknowledged: its data directory was replaced, or fsync was off when the power went. What
+        # it promised is lost and cannot be made good, but without this it would be sent nothing until the next election.
+        progress.match = 0
+    if reply.prev_index > progress.match and (answers_probe or progress.mode is Mode.REPLICATE):
         progress.become_probe(_next_after_rejection(node, reply))
+    # Otherwise the answer was overtaken: by a newer acceptance, or by a newer probe.
 
 
 def _next_after_rejection(node: Node, reply: AppendReply) -> int:
@@ -153,7 +169,8 @@ def look_for_lost_appends(node: Node) -> None:
     carries no entries: a follower whose disk is merely slow must not be sent everything once more on top.
     """
     for peer, progress in node.progress.items():
-        if progress.match == progress.idle_match and progress.match < node.log.last_index:
+        unsettled = progress.mode is Mode.PROBE or progress.match < node.log.last_index
+        if unsettled and progress.match == progress.idle_match:
             prev = progress.next - 1
             node.send(peer, Append(node.term, prev, node.log.term(prev), node.log.commit, []))
         progress.idle_match = progress.match

@@ -15,6 +15,7 @@ Never guess after a lost link: the write may sit in the leader's log.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from raftkv.errors import ProtocolError
 from raftkv.machines.interface import Kind
@@ -22,6 +23,14 @@ from raftkv.machines.replies import Error, Reply
 from raftkv.replica.work import OUTCOME_UNKNOWN, TIMED_OUT_UNKNOWN, Work, join
 from raftkv.wire.peer import Forward, ForwardRefused, ForwardReply, ForwardUnknown
 from raftkv.wire.resp_encode import encode
+
+REPLY_TOO_LARGE: Final = Error(
+    "ERR the reply is too large to be carried between members (peer.frame_bytes_max); the command was carried out,"
+    " ask the leader itself for such a reply"
+)
+_REPLY_OVERHEAD_BYTES: Final = 8
+FRAME_SLACK_BYTES: Final = 64 * 1024
+"""What a frame holds beside its commands, entries or replies, generously."""
 
 Answer = ForwardReply | ForwardRefused | ForwardUnknown
 
@@ -31,14 +40,27 @@ class RemoteSink:
 
     remote = True
 
-    def __init__(self, request_id: int, resp3: bool, send: Callable[[Answer], None]) -> None:
+    def __init__(self, request_id: int, resp3: bool, reply_bytes_max: int, send: Callable[[Answer], None]) -> None:
         self.resp3 = resp3
         self._request_id = request_id
+        self._reply_bytes_max = reply_bytes_max
         self._send = send
 
     def on_replies(self, replies: list[Reply], start: int, stop: int) -> None:
+        """Send them in as few messages as are surely small enough; one that fits into none becomes an error."""
         resp3 = self.resp3
-        self._send(ForwardReply(self._request_id, [encode(reply, resp3) for reply in replies[start:stop]]))
+        part: list[bytes] = []
+        part_bytes = 0
+        for reply in replies[start:stop]:
+            encoded = encode(reply, resp3)
+            if len(encoded) > self._reply_bytes_max:
+                encoded = encode(REPLY_TOO_LARGE, resp3)
+            if part and part_bytes + len(encoded) > self._reply_bytes_max:
+                self._send(ForwardReply(self._request_id, part, more=True))
+                part, part_bytes = [], 0
+            part.append(encoded)
+            part_bytes += len(encoded) + _REPLY_OVERHEAD_BYTES
+        self._send(ForwardReply(self._request_id, part))
 
     def on_encoded(self, replies: Sequence[bytes]) -> None:
         self._send(ForwardReply(self._request_id, list(replies)))
@@ -54,12 +76,13 @@ class RemoteSink:
 
 
 class _Forwarded:
-    __slots__ = ("leader_id", "since_ms", "works")
+    __slots__ = ("leader_id", "replies", "since_ms", "works")
 
     def __init__(self, leader_id: int, works: list[Work], since_ms: int) -> None:
         self.leader_id = leader_id
         self.works = works
         self.since_ms = since_ms
+        self.replies: list[bytes] = []
 
 
 class Forwarder:
@@ -72,30 +95,46 @@ class Forwarder:
     def __len__(self) -> int:
         return len(self._under_way)
 
-    def forward(self, works: list[Work], leader_id: int, now_ms: int) -> list[Forward]:
-        """Messages that carry `works` to the leader: one for each kind and RESP version among them."""
-        groups: dict[tuple[Kind, bool], list[Work]] = {}
+    def forward(self, works: list[Work], leader_id: int, now_ms: int, bytes_max: int) -> list[Forward]:
+        """Messages that carry `works` to the leader: one for each kind and RESP version among them, more only where
+        one would be larger than about `bytes_max`."""
+        groups: dict[tuple[Kind, bool], list[list[Work]]] = {}
+        sizes: dict[tuple[Kind, bool], int] = {}
         for work in works:
-            groups.setdefault((work.kind, work.sink.resp3), []).append(work)
+            key = (work.kind, work.sink.resp3)
+            parts = groups.setdefault(key, [[]])
+            size_bytes = sizes.get(key, 0) + work.size_bytes
+            if size_bytes > bytes_max and parts[-1]:
+                parts.append([])
+                size_bytes = work.size_bytes
+            parts[-1].append(work)
+            sizes[key] = size_bytes
         messages = []
-        for (kind, resp3), group in groups.items():
-            self._last_id += 1
-            self._under_way[self._last_id] = _Forwarded(leader_id, group, now_ms)
-            commands, scopes = join(group)
-            messages.append(Forward(self._last_id, int(kind), resp3, commands, scopes))
+        for (kind, resp3), parts in groups.items():
+            for part in parts:
+                self._last_id += 1
+                self._under_way[self._last_id] = _Forwarded(leader_id, part, now_ms)
+                commands, scopes = join(part)
+                messages.append(Forward(self._last_id, int(kind), resp3, commands, scopes))
         return messages
 
     def on_reply(self, sender: int, message: ForwardReply) -> None:
         """Raises ProtocolError when these cannot be the replies; the works then wait for `on_link_down`."""
         forwarded = self._under_way.get(message.request_id)
-        if forwarded is not None and forwarded.leader_id == sender:
-            expected = sum(len(work.commands) for work in forwarded.works)
-            if len(message.replies) != expected:
-                raise ProtocolError(f"{len(message.replies)} replies to {expected} commands")
+        if forwarded is None or forwarded.leader_id != sender:
+            return  # given up already, and the client was told so
+        replies = forwarded.replies
+        replies += message.replies
+        expected = sum(len(work.commands) for work in forwarded.works)
+        if len(replies) > expected or (len(replies) < expected and not message.more):
+            raise ProtocolError(f"{len(replies)} replies to {expected} commands")
+        if message.more:
+            return
+        del self._under_way[message.request_id]
         start = 0
-        for work in self._take(sender, message.request_id):
+        for work in forwarded.works:
             stop = start + len(work.commands)
-            work.sink.on_encoded(message.replies[start:stop])
+            work.sink.on_encoded(replies[start:stop])
             start = stop
 
     def on_refused(self, sender: int, message: ForwardRefused) -> list[Work]:

@@ -30,7 +30,7 @@ from raftkv.raft.messages import Entry, EntryKind, RaftMessage
 from raftkv.raft.node import Node
 from raftkv.raft.roles import Role
 from raftkv.raft.settings import RaftSettings
-from raftkv.replica.forwarding import Answer, Forwarder, RemoteSink
+from raftkv.replica.forwarding import FRAME_SLACK_BYTES, Answer, Forwarder, RemoteSink
 from raftkv.replica.proposals import Proposal, Proposals
 from raftkv.replica.work import LEADERSHIP_LOST, NO_LEADER, Sink, Work, answer, join
 from raftkv.storage.interface import LogStore, Write
@@ -52,6 +52,9 @@ class ReplicaSettings(msgspec.Struct, frozen=True):
 
     entry_bytes_max: int = 4 * 1024 * 1024
     """An entry takes no further work once it is about this large."""
+
+    frame_bytes_max: int = 64 * 1024 * 1024
+    """The largest message that another member takes."""
 
     apply_commands_max: int = 10_000
     """A turn applies about so many commands, so that a member that catches up still hears and speaks."""
@@ -170,7 +173,7 @@ class Replica:
             if self._links_made.get(origin) == link and origin in self._connected:
                 self._sends.append((origin, reply))
 
-        sink = RemoteSink(message.request_id, message.resp3, send)
+        sink = RemoteSink(message.request_id, message.resp3, self.settings.frame_bytes_max - FRAME_SLACK_BYTES, send)
         size_bytes = sum(map(len, map(b"".join, message.commands)))
         self.submit(Kind(message.kind), message.commands, message.scopes, size_bytes, sink)
 
@@ -364,7 +367,7 @@ class Replica:
             for work in mine:
                 work.sink.on_redirect(leader_id)
         elif leader_id in self._connected:
-            for message in self._forwarder.forward(mine, leader_id, self._now_ms):
+            for message in self._forwarder.forward(mine, leader_id, self._now_ms, self.settings.entry_bytes_max):
                 self._sends.append((leader_id, message))
         else:
             self._take_back(mine)

@@ -224,6 +224,7 @@ def replica_settings(settings: Settings) -> ReplicaSettings:
         forwards=settings.client.routing == "forward",
         proposals_inflight_max=raft.proposals_inflight_max,
         entry_bytes_max=raft.append_bytes_max,
+        frame_bytes_max=settings.peer.frame_bytes_max,
         no_leader_wait_ms=raft.no_leader_wait_ms,
         request_timeout_ms=raft.request_timeout_ms,
     )

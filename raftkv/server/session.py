@@ -26,6 +26,7 @@ from raftkv.errors import ProtocolError
 from raftkv.machines.interface import Command, Kind
 from raftkv.machines.replies import Error, Reply, unknown_command, wrong_arity
 from raftkv.server.connection import Connection
+from raftkv.wire.limits import BULK_BYTES_MAX
 from raftkv.wire.resp import RequestParser
 from raftkv.wire.resp_encode import encode, encode_many
 
@@ -38,6 +39,7 @@ IMMEDIATE = frozenset({"ping", "echo", "select", "time", "lolwut", "command"})
 
 NOAUTH = Error("NOAUTH Authentication required.")
 ALLOWED_WITHOUT_AUTH = frozenset({"auth", "hello", "quit", "reset"})
+TOO_LARGE = Error("ERR the command is too large to be replicated (peer.frame_bytes_max)")
 DIRTY_READS_DISABLED = Error("ERR Dirty reads are disabled on this member (client.dirty_reads)")
 
 
@@ -101,7 +103,8 @@ class Session(Connection):
         self.replies_off = False
         self.reply_skip = 0
         self.busy = False
-        self.parser = RequestParser()
+        # A value that fits into no frame could not be replicated; refused as Redis refuses one above its own limit.
+        self.parser = RequestParser(bulk_bytes_max=min(BULK_BYTES_MAX, server.command_bytes_max))
         self.parser.authenticated = self.authenticated
         self.received_bytes = 0
         self._receive_bytes = RECEIVE_BYTES_MIN
@@ -282,6 +285,8 @@ class Session(Connection):
             return self.on_replies(replies, 0, len(replies))
         self.busy = True
         size_bytes, self.received_bytes = self.received_bytes, 0
+        if size_bytes > self.server.command_bytes_max:
+            return self.on_not_done(TOO_LARGE)
         return self.server.replica.submit(kind, commands, scopes, size_bytes, self)
 
     # ---- replies back (replica.work.Sink)

@@ -76,10 +76,12 @@ class Forward(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=18):
 
 
 class ForwardReply(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=19):
-    """Carried out: one encoded RESP reply for each command, in order."""
+    """Carried out: one encoded RESP reply for each command, in order. `more`: further replies follow in another
+    message, since together they would not fit into a frame."""
 
     request_id: int
     replies: list[bytes]
+    more: bool = False
 
 
 class ForwardRefused(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=20):

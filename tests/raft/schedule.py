@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from raftkv.errors import BrokenInvariant
+from raftkv.errors import BrokenInvariant, ProtocolError
 from tests.raft.checkers import Checkers, Violation
 from tests.raft.harness import Cluster
 
@@ -48,7 +48,7 @@ class Schedule:
             for _ in range(steps):
                 self.random.choice(self.actions)()
             self.recover()
-        except BrokenInvariant as error:
+        except (BrokenInvariant, ProtocolError) as error:
             raise Violation("the core's own invariant", str(error)) from error
 
     # ---- the steps

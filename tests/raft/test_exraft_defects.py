@@ -11,7 +11,7 @@ from raftkv.errors import NotLeader
 from raftkv.raft.messages import Append, AppendReply, Heartbeat, VoteReply
 from raftkv.raft.roles import Role
 from tests.raft.alone import Alone, accepted, entries, granted, vote_request
-from tests.raft.harness import Cluster
+from tests.raft.harness import Cluster, Disk
 from tests.raft.script import Trace
 
 
@@ -298,3 +298,21 @@ def test_an_answer_to_a_stale_append_says_nothing_about_the_log() -> None:
     alone.receives(2, accepted(term, 0))
     assert alone.receives(2, answer) == []
     assert alone.node.progress[2].next == 5
+
+
+def test_raftkv_member_with_a_new_disk_is_filled_again() -> None:
+    """A follower that lost what it had acknowledged (its directory was replaced) is sent everything again, without
+    waiting for the next election. What it promised with the old disk is another matter: see docs/operating.md."""
+    cluster = elected()
+    for number in range(5):
+        cluster.propose(1, b"%d" % number)
+    cluster.stabilize()
+    cluster.crash(2)
+    cluster.members[2].disk = Disk()
+    cluster.restart(2)
+    cluster.reset_link(1, 2)
+    cluster.reset_link(2, 1)
+    cluster.run(1_000)
+    assert cluster.data_of(2) == cluster.data_of(1)
+    assert cluster.leaders() == [1]
+    assert cluster[1].term == 1

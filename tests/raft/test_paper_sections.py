@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import pytest
 
-from raftkv.errors import BrokenInvariant, NotLeader
+from raftkv.errors import NotLeader, ProtocolError
 from raftkv.raft.messages import Append, AppendReply, EntryKind, Heartbeat, HeartbeatReply, VoteReply, VoteRequest
 from raftkv.raft.roles import Role
 from tests.raft.alone import Alone, accepted, entries, granted, vote_request
@@ -149,7 +149,7 @@ def test_a_leader_only_appends_to_its_own_log() -> None:
     """5.3, leader append-only: it never overwrites nor deletes; being asked to is a broken invariant."""
     alone = Alone([1, 1], term=1)
     term = alone.becomes_leader()
-    with pytest.raises(BrokenInvariant, match="two leaders"):
+    with pytest.raises(ProtocolError, match="two leaders"):
         alone.receives(2, Append(term, 0, 0, 0, entries(1, term)))
     assert alone.terms() == [1, 1, 2]
 
