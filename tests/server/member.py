@@ -74,7 +74,7 @@ class Cluster:
             local_commands=LOCAL_COMMANDS,
             log=Log(),
         )
-        self.server.now_ms = lambda: self.now_ms  # type: ignore[method-assign]
+        self.server.now_ms = lambda: self.now_ms
         self.server.started_ms = self.now_ms
         self.replicas[1].node.campaign()
         self.run()

@@ -47,7 +47,7 @@ def test_command_tells_each_row_once(client: Client) -> None:
 
 
 def test_info_has_the_shape_of_redis(cluster: Cluster) -> None:
-    key_spec = {
+    key_spec: dict[bytes, Any] = {
         b"flags": SetReply([Simple("RO"), Simple("access")]),
         b"begin_search": {b"type": b"index", b"spec": {b"index": 1}},
         b"find_keys": {b"type": b"range", b"spec": {b"lastkey": 0, b"keystep": 1, b"limit": 0}},

@@ -45,7 +45,7 @@ def _raft(member: int, leads: bool) -> tuple[str, ...]:
     """A member as a raft of logs, with its number; the leader has a flag."""
     name = str(member)[:4].center(4)
     flag = ("|>>", "|  ") if leads else ("   ", "|  ")
-    return (f"     {flag[0]}   ", f"     {flag[1]}   ", f" (===={name}=) ", "(==========)", "~~~~~~~~~~~~")
+    return (f"    {flag[0]}     ", f"    {flag[1]}     ", f"(==={name}===)", "(==========)", "~~~~~~~~~~~~")
 
 
 # DEBUG
