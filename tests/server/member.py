@@ -100,7 +100,7 @@ class Cluster:
         """Until nobody has anything to do."""
         busy = True
         while busy:
-            busy = self.hub._pass()
+            busy = self.hub._pass(0.0)
             for number, replica in self.replicas.items():
                 busy = self._turn(number, replica) or busy
 
