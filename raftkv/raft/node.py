@@ -104,6 +104,7 @@ class Node:
         self.term_start = 0
         self.round = 0
         self.confirmed_round = 0
+        self.round_begun_ms = 0
         self.heartbeat_due_ms = 0
 
         self._now: list[Addressed] = []
@@ -130,14 +131,19 @@ class Node:
         self.on_clock(now_ms)
         if self.role is Role.LEADER:
             reads.check_quorum(self)
-            if self.role is Role.LEADER and self.now_ms >= self.heartbeat_due_ms:
-                # Read rounds send heartbeats too, but do not count here: a steady stream of reads would otherwise put
-                # off the search for lost appends for ever.
-                self.heartbeat_due_ms = self.now_ms + self.settings.heartbeat_interval_ms
-                replication.look_for_lost_appends(self)
-                replication.send_heartbeats(self)
         elif self.now_ms >= self.election_due_ms:
             election.on_election_timeout(self)
+        if self.role is Role.LEADER:
+            self._keep_leading()
+
+    def _keep_leading(self) -> None:
+        reads.ask_again(self)
+        if self.now_ms >= self.heartbeat_due_ms:
+            # Read rounds send heartbeats too, but do not count here: a steady stream of reads would otherwise put off
+            # the search for lost appends for ever.
+            self.heartbeat_due_ms = self.now_ms + self.settings.heartbeat_interval_ms
+            replication.look_for_lost_appends(self)
+            replication.send_heartbeats(self, self.peers)
 
     def on_message(self, sender: int, message: RaftMessage) -> None:
         """A message from another voter. Terms are settled first (paper, 5.1), then the table decides."""

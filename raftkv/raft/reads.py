@@ -19,13 +19,34 @@ if TYPE_CHECKING:
     from raftkv.raft.node import Node
 
 
+ROUND_PATIENCE_MS = 10
+"""So long a round may take before the members that were not asked are asked too."""
+
+
 def begin_round(node: Node) -> int:
     """Ask all members whether this one still leads; returns the round's number, confirmed when
     `node.confirmed_round` has reached it."""
     node.round += 1
-    send_heartbeats(node)
+    node.round_begun_ms = node.now_ms
+    send_heartbeats(node, _quickest(node))
     _count(node)
     return node.round
+
+
+def _quickest(node: Node) -> list[int]:
+    """As many members as make a quorum with this one: those that answered last. Asking more would cost them a wake-up
+    for nothing; when one of these does not answer, the next tick asks all (`ask_again`)."""
+    progress = node.progress
+    return sorted(progress, key=lambda peer: (progress[peer].round, progress[peer].heard_ms), reverse=True)[
+        : node.quorum - 1
+    ]
+
+
+def ask_again(node: Node) -> None:
+    """A round that was not confirmed at once goes to everybody."""
+    if node.confirmed_round < node.round and node.now_ms - node.round_begun_ms >= ROUND_PATIENCE_MS:
+        node.round_begun_ms = node.now_ms
+        send_heartbeats(node, node.peers)
 
 
 def on_heartbeat(node: Node, sender: int, message: Heartbeat) -> None:

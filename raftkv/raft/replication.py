@@ -6,6 +6,7 @@ turn's output is taken, sends each follower what its window allows, in as few me
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from raftkv.errors import ProtocolError
@@ -85,8 +86,8 @@ def on_append_reply(node: Node, sender: int, reply: AppendReply) -> None:
         return
     answers_probe = progress.mode is Mode.PROBE and reply.prev_index == progress.next - 1 > 0
     if answers_probe and reply.prev_index <= progress.match:
-        # It denies what it has acknowledged: its data directory was replaced, or fsync was off when the power went. What
-        # it promised is lost and cannot be made good, but without this it would be sent nothing until the next election.
+        # It denies what it has acknowledged: its data directory was replaced, or fsync was off when the power went.
+        # What it promised is lost for good, but without this it would be sent nothing until the next election.
         progress.match = 0
     if reply.prev_index > progress.match and (answers_probe or progress.mode is Mode.REPLICATE):
         progress.become_probe(_next_after_rejection(node, reply))
@@ -152,10 +153,10 @@ def _make_append(node: Node, next_index: int) -> Append:
     return Append(node.term, prev, log.term(prev), log.commit, entries)
 
 
-def send_heartbeats(node: Node) -> None:
+def send_heartbeats(node: Node, peers: Iterable[int]) -> None:
     shared: dict[int, Heartbeat] = {}
-    for peer, progress in node.progress.items():
-        commit = min(node.log.commit, progress.match)
+    for peer in peers:
+        commit = min(node.log.commit, node.progress[peer].match)
         message = shared.get(commit)
         if message is None:
             shared[commit] = message = Heartbeat(node.term, commit, node.round)

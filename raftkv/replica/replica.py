@@ -256,6 +256,16 @@ class Replica:
         return self.applied < node.log.commit
 
     @property
+    def proposals_waiting(self) -> int:
+        """Entries that this member has proposed and not yet seen applied."""
+        return len(self._proposals)
+
+    @property
+    def forwards_waiting(self) -> int:
+        """Messages with commands that this member has sent to the leader and has no answer to."""
+        return len(self._forwarder)
+
+    @property
     def wants_turn(self) -> bool:
         """Whether another turn would do something although no input came."""
         return bool(self._sends) or (

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from raftkv.machines.interface import Command
+from raftkv.machines.interface import Command, Kind
 from raftkv.replica import Replica
 from raftkv.replica.forwarding import FRAME_SLACK_BYTES
 from raftkv.server import driver
@@ -57,6 +57,11 @@ class Server:
         self.started_ms = driver.now_ms()
         self.stopping = False
         self.commands: dict[bytes, Command] = {**replica.machine.commands, **local_commands}
+        self.machine_commands = {
+            name: (row.arity, int(row.kind)) for name, row in self.commands.items() if row.kind is not Kind.LOCAL
+        }
+        """What a session's hot loop needs of the machine's rows: usual spelling of the name -> (arity, kind)."""
+
         self.sessions: dict[int, Session] = {}
         self.parked: set[Session] = set()
         self._last_session_id = 0

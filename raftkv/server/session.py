@@ -271,12 +271,12 @@ class Session(Connection):
         self.close("a web request")
 
     def _refusal(self, row: Command | None, argv: list[bytes]) -> Error | None:
-        if not self.authenticated and (row is None or row.name not in ALLOWED_WITHOUT_AUTH):
-            return NOAUTH
         if row is None:
             return unknown_command(argv)
         if len(argv) != row.arity and (row.arity > 0 or len(argv) < -row.arity):
             return wrong_arity(row.name)
+        if not self.authenticated and row.name not in ALLOWED_WITHOUT_AUTH:
+            return NOAUTH
         if row.kind is Kind.DIRTY and not self.server.settings.client.dirty_reads:
             return DIRTY_READS_DISABLED
         return None

@@ -6,7 +6,7 @@ properties, one of which must be reported broken by some schedule of a fixed set
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import pytest
 
@@ -127,8 +127,8 @@ def commits_beyond_the_append(patch: pytest.MonkeyPatch) -> None:
 def heartbeats_carry_the_whole_commit(patch: pytest.MonkeyPatch) -> None:
     """A heartbeat's commit is not cut to what that follower is known to hold."""
 
-    def send_heartbeats(node: Node) -> None:
-        for peer in node.progress:
+    def send_heartbeats(node: Node, peers: Iterable[int]) -> None:
+        for peer in peers:
             node.send(peer, Heartbeat(node.term, node.log.commit, node.round))
 
     patch.setattr(replication, "send_heartbeats", send_heartbeats)

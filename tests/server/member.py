@@ -100,6 +100,7 @@ class Cluster:
         """Until nobody has anything to do."""
         busy = True
         while busy:
+            self.hub.pass_ms = self.now_ms
             busy = self.hub._pass(0.0)
             for number, replica in self.replicas.items():
                 busy = self._turn(number, replica) or busy

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from raftkv.machines.replies import OK, Error, Simple
+from raftkv.machines.replies import OK, Error, Simple, unknown_command, wrong_arity
 from tests.server.member import Client, Cluster
 
 WRONG_PASSWORD = Error("WRONGPASS invalid username-password pair or user is disabled.")
@@ -76,8 +76,11 @@ def test_time_is_unix_seconds_and_microseconds(client: Client) -> None:
 
 
 def test_nothing_but_login_before_login(locked: Client) -> None:
-    for line in ("ping", "get a", "client id", "config get *", "raft.status", "nonsense"):
+    for line in ("ping", "get a", "client id", "config get *", "raft.status"):
         assert locked.ask(line) == NOAUTH
+    # As Redis does: what is no command at all is said to be none, to anybody.
+    assert locked.ask("nonsense") == unknown_command([b"nonsense"])
+    assert locked.ask("get") == wrong_arity("get")
 
 
 @pytest.mark.parametrize("line", ["auth secret", "auth default secret", "hello 2 auth default secret"])

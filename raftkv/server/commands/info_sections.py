@@ -215,8 +215,8 @@ def _raft(server: Server) -> Fields:
         "raft_voters": ",".join(map(str, sorted(node.voters))),
         "raft_quorum": node.quorum,
         "raft_cluster_id": server.cluster_id,
-        "raft_proposals_waiting": len(server.replica._proposals),
-        "raft_forwards_waiting": len(server.replica._forwarder),
+        "raft_proposals_waiting": server.replica.proposals_waiting,
+        "raft_forwards_waiting": server.replica.forwards_waiting,
     }
 
 
