@@ -106,7 +106,8 @@ class Network:
         if link is not None and link.alive:
             stalled, link.streams[sender].stalled = link.streams[sender].stalled, []
             for what in stalled:
-                self._stream(link, sender, receiver, what)
+                # At once: anything later would be overtaken by what is still under way.
+                self._members[receiver].on_arrival(sender, link, what)
 
     def heal_all(self) -> None:
         for sender, receiver in sorted(self._cut):
@@ -137,7 +138,8 @@ class Network:
         del self._links[link.pair]
         now_us = self._schedule.now_us
         for sender, receiver in (link.pair, link.pair[::-1]):
-            until_us = now_us + self._random.choice((0, self._delay_us()))
+            is_cut = (sender, receiver) in self._cut
+            until_us = now_us + self._random.choice((0, 0 if is_cut else self._delay_us()))
             link.streams[sender].arrives_until_us = until_us
             # Sometimes an end notices late: it goes on sending into nothing.
             heard_us = until_us + self._random.choice((1, 1, 1, self._random.randint(1, 400_000)))
@@ -190,9 +192,6 @@ class Network:
 
     def _stream(self, link: Link, sender: int, receiver: int, what: PeerMessage | bytes) -> None:
         stream = link.streams[sender]
-        if stream.stalled or (sender, receiver) in self._cut:
-            stream.stalled.append(what)
-            return
         stream.floor_us = max(stream.floor_us + 1, self._schedule.now_us + self._delay_us())
         self._schedule.at(stream.floor_us, self._arrive, link, sender, receiver, what)
 
@@ -200,7 +199,7 @@ class Network:
         stream = link.streams[sender]
         if self._schedule.now_us > stream.arrives_until_us:
             return
-        if link.alive and (stream.stalled or (sender, receiver) in self._cut):
+        if link.alive and (sender, receiver) in self._cut:
             stream.stalled.append(what)
         else:
             self._members[receiver].on_arrival(sender, link, what)

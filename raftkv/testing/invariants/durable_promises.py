@@ -26,7 +26,7 @@ class DurablePromises(Invariant):
             self._voted(member, message.term, peer)
         elif isinstance(message, AppendReply):
             self._term(member, message.term)
-            if message.accepted:
+            if message.accepted and message.match_index:
                 self._has(member, message.match_index, self._leaders_term(peer, message))
         elif isinstance(message, HeartbeatReply):
             self._term(member, message.term)
@@ -49,8 +49,6 @@ class DurablePromises(Invariant):
         return leader.log[reply.match_index - 1].term
 
     def _has(self, member: Member, index: int, term: int | None) -> None:
-        if index == 0:
-            return
         if term is None:
             has = any(found == index for found, _ in member.disk.ever_durable)
         else:
