@@ -24,7 +24,7 @@ import msgspec
 
 from raftkv.errors import ProtocolError
 from raftkv.machines.interface import Batch, Kind, StateMachine
-from raftkv.machines.replies import Reply
+from raftkv.machines.replies import Error, Reply
 from raftkv.raft.log import Log
 from raftkv.raft.messages import Entry, EntryKind, RaftMessage
 from raftkv.raft.node import Node
@@ -32,7 +32,8 @@ from raftkv.raft.roles import Role
 from raftkv.raft.settings import RaftSettings
 from raftkv.replica.forwarding import FRAME_SLACK_BYTES, Answer, Forwarder, RemoteSink
 from raftkv.replica.proposals import Proposal, Proposals
-from raftkv.replica.work import LEADERSHIP_LOST, NO_LEADER, Sink, Work, answer, join
+from raftkv.replica.rounds import Rounds
+from raftkv.replica.work import LEADERSHIP_LOST, NO_LEADER, NO_QUORUM, Sink, Work, answer, join
 from raftkv.storage.interface import LogStore, Write
 from raftkv.wire.peer import Forward, ForwardRefused, ForwardReply, ForwardUnknown, Hello, HelloReply, PeerMessage
 
@@ -122,11 +123,7 @@ class Replica:
         self._reads: list[Work] = []
         self._proposals = Proposals()
         self._forwarder = Forwarder()
-        self._round = (0, 0)
-        """(term, number) of the read round under way: numbers start again with every leadership."""
-
-        self._reads_in_round: list[Work] = []
-        self._reads_need_index = 0
+        self._rounds = Rounds()
 
     # ---- inputs
 
@@ -207,20 +204,28 @@ class Replica:
         timed_out_ms = now_ms - self.settings.request_timeout_ms
         self._proposals.give_up_older_than(timed_out_ms)
         self._take_back(self._forwarder.give_up_older_than(timed_out_ms))
-        if self.node.role is not Role.LEADER:
-            self._refuse_what_waits_too_long(now_ms)
+        if self.node.role is Role.LEADER:
+            # A quorum that still speaks but whose disks hang deposes nobody, and would keep them waiting for ever.
+            self._refuse_older_than(timed_out_ms, NO_QUORUM)
+        else:
+            self._refuse_older_than(now_ms - self.settings.no_leader_wait_ms, NO_LEADER)
 
-    def _refuse_what_waits_too_long(self, now_ms: int) -> None:
-        since_ms = now_ms - self.settings.no_leader_wait_ms
-        for work in [work for work in (*self._writes, *self._reads) if work.since_ms < since_ms]:
-            (self._writes if work.kind is Kind.WRITE else self._reads).remove(work)
-            work.sink.on_not_done(NO_LEADER)
+    def _refuse_older_than(self, since_ms: int, error: Error) -> None:
+        """Give up works that are in no log and not on their way to another member: they are certainly not done."""
+        late = [work for work in (*self._writes, *self._reads) if work.since_ms < since_ms]
+        if not late:
+            return
+        self._writes = deque(work for work in self._writes if work.since_ms >= since_ms)
+        self._reads = [work for work in self._reads if work.since_ms >= since_ms]
+        for work in late + self._rounds.give_up_older_than(since_ms):
+            work.sink.on_not_done(error)
 
     # ---- the turn
 
     def turn(self, wall_ms: int) -> Turn:
         """Do everything that the inputs have made possible. `wall_ms` is Unix time."""
         node = self.node
+        self._take_back(self._rounds.settle(node))
         if node.role is Role.LEADER:
             if self.applied >= node.term_start:
                 self._propose(wall_ms)
@@ -251,7 +256,8 @@ class Replica:
                 if budget <= 0:
                     break
         node.log.trim(self.applied)
-        if self._reads_in_round:
+        self._take_back(self._rounds.settle(node))
+        if self._rounds.has_confirmed:
             self._answer_reads(wall_ms)
         return self.applied < node.log.commit
 
@@ -273,7 +279,7 @@ class Replica:
             and self.applied >= self.node.term_start
             and (
                 (bool(self._writes) and len(self._proposals) < self.settings.proposals_inflight_max)
-                or (bool(self._reads) and not self._reads_in_round)
+                or (bool(self._reads) and not self._rounds.under_way)
             )
         )
 
@@ -330,29 +336,23 @@ class Replica:
     # ---- reads
 
     def _begin_read_round(self, wall_ms: int) -> None:
-        """One round at a time; reads that arrive while it is under way go together into the next."""
-        if not self._reads or self._reads_in_round:
+        if not self._reads or self._rounds.under_way:
             return
-        self._reads_in_round, self._reads = self._reads, []
-        self._reads_need_index = 0
+        works, self._reads = self._reads, []
+        read_index = 0
         deadline_ms = self.machine.deadline_ms()
         if deadline_ms is not None and deadline_ms <= wall_ms:
             # Something is due but not yet gone by log time. An entry under way may carry a time that is late enough.
-            self._reads_need_index = (
+            read_index = (
                 self.node.log.last_index
                 if self._proposals and self.log_time_ms >= deadline_ms
                 else self._propose_one([], wall_ms)
             )
-        self._round = (self.node.term, self.node.begin_read_round())
+        self._rounds.begin(self.node, works, read_index)
 
     def _answer_reads(self, wall_ms: int) -> None:
-        node = self.node
-        term, number = self._round
-        if node.role is not Role.LEADER or node.term != term:
-            works, self._reads_in_round = self._reads_in_round, []
-            self._take_back(works)
-        elif node.confirmed_round >= number and self.applied >= max(node.log.commit, self._reads_need_index):
-            works, self._reads_in_round = self._reads_in_round, []
+        works = self._rounds.take_answerable(self.applied)
+        if works:
             commands, scopes = join(works)
             answer(works, self.machine.read(commands, scopes, max(wall_ms, self.log_time_ms)))
 
