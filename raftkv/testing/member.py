@@ -180,9 +180,10 @@ class Member:
         if self.replica is None or self.paused:
             return
         inbox, self._inbox = self._inbox, []
+        now_ms = self.clock.now_ms()
+        self.replica.on_clock(now_ms)
         for handle, what in inbox:
             handle(self.replica, *what)
-        now_ms = self.clock.now_ms()
         if now_ms - self._ticked_ms >= self._scenario.tick_ms // 2:
             self.awake_ms += min(now_ms - self._ticked_ms, 2 * self._scenario.tick_ms)
             self._ticked_ms = now_ms

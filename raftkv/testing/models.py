@@ -8,10 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from raftkv.replica.forwarding import REPLY_TOO_LARGE
+
 State = tuple[bytes | None, bool]
 States = frozenset[State]
 ABSENT: State = (None, False)
 INITIAL: States = frozenset({ABSENT})
+
+TOO_LARGE = ("error", REPLY_TOO_LARGE.text)
+"""Carried out, but its reply did not fit into a frame: explains nothing and contradicts nothing."""
 
 
 def key_of(argv: list[bytes]) -> bytes:
@@ -29,7 +34,7 @@ def step(states: States, commands: Sequence[list[bytes]], replies: Sequence[obje
         for state in states:
             for start in (state, ABSENT) if state[1] else (state,):
                 end, reply = _run(start, argv)
-                if replies is None or replies[position] == reply:
+                if replies is None or replies[position] == reply or replies[position] == TOO_LARGE:
                     after.add(end)
         states = frozenset(after)
     return states

@@ -12,6 +12,7 @@ import msgspec
 
 from raftkv.raft.settings import RaftSettings
 from raftkv.replica import ReplicaSettings
+from raftkv.replica.forwarding import FRAME_SLACK_BYTES
 
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,6 +132,7 @@ def _draw_settings(random: Random) -> ReplicaSettings:
         proposals_inflight_max=choice((1, 2, 5)),
         entry_bytes_max=choice((1, 60, 4 * 1024 * 1024)),
         apply_commands_max=choice((1, 5, 10_000)),
+        frame_bytes_max=choice((FRAME_SLACK_BYTES + 200, 64 * 1024 * 1024)),
         no_leader_wait_ms=choice((200, 1000, 3000)),
         request_timeout_ms=choice((400, 1500, 5000)),
     )

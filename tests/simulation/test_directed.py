@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from raftkv.machines.interface import Kind
 from raftkv.raft.roles import Role
 from raftkv.testing.history import Operation, Outcome
@@ -131,6 +133,24 @@ def test_a_key_that_is_due_is_gone_before_a_read_is_answered_and_stays_gone() ->
     leader.crash()
     new = leader_of(simulation)
     assert simulation.ask_until_done(new, Kind.READ, [[b"GET", b"t1"]], 1000).replies == [None]
+
+
+@pytest.mark.parametrize(("kind", "commands"), [(Kind.WRITE, APPEND), (Kind.READ, [[b"GET", b"t1"]])])
+def test_when_all_disks_hang_everybody_is_answered_in_time(kind: Kind, commands: list[list[bytes]]) -> None:
+    """The leader stays, for heartbeats need no disk; the read needs one to let a key expire first."""
+    simulation = directed(3, IMPATIENT, request_timeout_ms=1000)
+    leader = leader_of(simulation)
+    simulation.ask_until_done(leader, Kind.WRITE, [[b"SET", b"t1", b"<t>", b"PX", b"100"]], 1000)
+    for member in simulation.members.values():
+        member.disk.slow_factor = 1_000_000
+    simulation.run_for(200)
+    asked = []
+    for _ in range(6):
+        asked.append(ask(simulation, leader, kind, commands))
+        simulation.run_for(20)
+    wait(simulation, *asked, within_ms=2000)
+    assert leader.leads
+    assert Outcome.OK not in {operation.outcome for operation in asked}
 
 
 def test_a_member_whose_disk_fails_stops_and_the_others_go_on() -> None:
