@@ -5,7 +5,7 @@ member of the same cluster, and answers (HelloReply). After that the socket leav
 
 Refused, and logged once for each stranger and reason: another protocol version, another cluster, an id that is not a
 member's, an id that should have been dialled instead, and a second process with the id of a member that is
-connected and alive.
+connected.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ import msgspec
 import trio
 
 from raftkv.errors import ProtocolError
-from raftkv.raft.settings import RaftSettings
 from raftkv.server.links import Links
 from raftkv.settings import Settings, split_address
 from raftkv.wire.peer import FrameParser, Hello, HelloReply, PeerMessage, encode_frame
 
 PROTOCOL_VERSION = 1
 HELLO_BYTES_MAX = 64 * 1024
+KEEPALIVE_S = 6
+"""A link whose other end does not even answer the kernel's probes for so long is closed."""
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -51,10 +52,6 @@ class Identity(msgspec.Struct, frozen=True):
 class Peers:
     def __init__(self, settings: Settings, identity: Identity, links: Links, jitter: random.Random, log: Any) -> None:
         self._settings = settings.peer
-        self._raft = RaftSettings(
-            election_timeout_ms_min=settings.raft.election_timeout_ms_min,
-            election_timeout_ms_max=settings.raft.election_timeout_ms_max,
-        )
         self._identity = identity
         self._links = links
         self._jitter = jitter
@@ -149,12 +146,12 @@ class Peers:
         if hello.member_id > identity.member_id:
             return "the member with the lower id dials"
         link = self._links.get(hello.member_id)
-        if link is not None and link.instance != hello.instance and self._is_alive(link.heard_ms):
+        if link is not None and link.instance != hello.instance:
+            # However long it has been silent: two followers have nothing to tell each other for hours, and a second
+            # process let in here would vote once more in the first one's name. When the first is really gone, its
+            # connection ends by itself: at once with the process, within KEEPALIVE_S with the machine.
             return f"another process is connected as member {hello.member_id}"
         return None
-
-    def _is_alive(self, heard_ms: int) -> bool:
-        return self._links.read_clock() - heard_ms < self._raft.election_timeout_ms_min
 
     # ---- what is logged
 
@@ -194,8 +191,8 @@ def _take_socket(stream: trio.SocketStream) -> socket.socket:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     # A member whose machine lost power never says goodbye.
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 5)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 2)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_S - 3)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 10_000)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, KEEPALIVE_S * 1000)
     return sock
