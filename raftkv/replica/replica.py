@@ -213,10 +213,9 @@ class Replica:
     def _refuse_older_than(self, since_ms: int, error: Error) -> None:
         """Give up works that are in no log and not on their way to another member: they are certainly not done."""
         late = [work for work in (*self._writes, *self._reads) if work.since_ms < since_ms]
-        if not late:
-            return
-        self._writes = deque(work for work in self._writes if work.since_ms >= since_ms)
-        self._reads = [work for work in self._reads if work.since_ms >= since_ms]
+        if late:
+            self._writes = deque(work for work in self._writes if work.since_ms >= since_ms)
+            self._reads = [work for work in self._reads if work.since_ms >= since_ms]
         for work in late + self._rounds.give_up_older_than(since_ms):
             work.sink.on_not_done(error)
 
