@@ -51,16 +51,19 @@ class Clients:
         if self.working:
             kind, commands = self._draw()
             member = self._members[member_id or self._random.choice(sorted(self._members))]
-            self.ask(member, kind, commands, self._think)
+            scope = 0 if self._scenario.machine == "register" else self._random.choice((0, 0, 0, 1))
+            self.ask(member, kind, commands, self._think, scope)
 
     # ---- one piece of work
 
-    def ask(self, member: Member, kind: Kind, commands: Commands, then: Callable[[Operation], None]) -> Operation:
+    def ask(
+        self, member: Member, kind: Kind, commands: Commands, then: Callable[[Operation], None], scope: int = 0
+    ) -> Operation:
         """Hand `commands` to `member`; `then` is called once, when the client goes on, with or without an answer."""
-        operation = Operation(len(self.operations), kind, commands, self._schedule.now_us)
+        operation = Operation(len(self.operations), kind, commands, self._schedule.now_us, scope)
         self.operations.append(operation)
         conversation = _Conversation(self, self._schedule, operation, member, then)
-        self._trace.note("ask", operation.number, member.id, kind.name, commands)
+        self._trace.note("ask", operation.number, member.id, kind.name, scope, commands)
         if not member.is_up:
             conversation.end(Outcome.NOT_DONE, [])  # the connection was refused
             return operation
@@ -137,7 +140,7 @@ class _Conversation:
         self._open = True
         self._clients.outstanding += 1
         self._member.opened[self._operation.number] = self.on_process_died
-        self._member.submit(self._operation.kind, self._operation.commands, sink)
+        self._member.submit(self._operation.kind, self._operation.commands, self._operation.scope, sink)
 
     def on_answer(self, outcome: Outcome, replies: list[object]) -> None:
         if not self._open:

@@ -28,13 +28,24 @@ class Outcome(enum.Enum):
 
 
 class Operation:
-    __slots__ = ("commands", "invoked_us", "kind", "number", "outcome", "redirected_to", "replies", "returned_us")
+    __slots__ = (
+        "commands",
+        "invoked_us",
+        "kind",
+        "number",
+        "outcome",
+        "redirected_to",
+        "replies",
+        "returned_us",
+        "scope",
+    )
 
-    def __init__(self, number: int, kind: Kind, commands: list[list[bytes]], invoked_us: int) -> None:
+    def __init__(self, number: int, kind: Kind, commands: list[list[bytes]], invoked_us: int, scope: int = 0) -> None:
         self.number = number
         self.kind = kind
         self.commands = commands
         self.invoked_us = invoked_us
+        self.scope = scope
         self.outcome: Outcome | None = None
         self.returned_us = 0
         self.replies: list[object] = []

@@ -49,7 +49,7 @@ def split_by_key(operations: Sequence[Operation]) -> dict[bytes, list[KeyOperati
             continue
         positions: dict[bytes, list[int]] = {}
         for position, argv in enumerate(operation.commands):
-            positions.setdefault(key_of(argv), []).append(position)
+            positions.setdefault(b"%d/%b" % (operation.scope, key_of(argv)), []).append(position)
         for key, at in positions.items():
             part = KeyOperation(
                 operation.number,

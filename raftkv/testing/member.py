@@ -151,8 +151,9 @@ class Member:
     def on_datagram(self, peer: int, what: PeerMessage | bytes) -> None:
         self._put(self._datagram, peer, what)
 
-    def submit(self, kind: Kind, commands: list[list[bytes]], sink: Sink) -> None:
-        self._put(self._submit, kind, commands, sink)
+    def submit(self, kind: Kind, commands: list[list[bytes]], scope: int, sink: Sink) -> None:
+        """`scope` as in `machines.interface.Batch`, the same for all commands."""
+        self._put(self._submit, kind, commands, scope, sink)
 
     def campaign(self) -> None:
         """Make it stand for election, as an operator may."""
@@ -245,9 +246,9 @@ class Member:
             (what,) = FrameParser().feed(what)
         replica.on_message(peer, what)
 
-    def _submit(self, replica: Replica, kind: Kind, commands: list[list[bytes]], sink: Sink) -> None:
+    def _submit(self, replica: Replica, kind: Kind, commands: list[list[bytes]], scope: int, sink: Sink) -> None:
         size_bytes = sum(len(argument) for argv in commands for argument in argv)
-        replica.submit(kind, commands, {}, size_bytes, sink)
+        replica.submit(kind, commands, dict.fromkeys(range(len(commands)), scope) if scope else {}, size_bytes, sink)
 
     def _synced(self, replica: Replica, sequence: int) -> None:
         replica.on_synced(sequence)

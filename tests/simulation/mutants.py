@@ -60,30 +60,18 @@ def changing_leaders(seed: int) -> Scenario:
     )
 
 
-def restarting_often(seed: int) -> Scenario:
-    """Processes that are back a moment after a crash, and disks so slow that much is under way meanwhile."""
-    return Scenario(
-        seed=seed,
-        delay_us=(100, 2000),
-        sync_us=(5_000, 80_000),
-        think_us=(100, 3000),
-        clients=6,
-        fault_interval_ms=(20, 200),
-        faults={"crash": 1},
-    )
-
-
 def with_stale_leaders(seed: int) -> Scenario:
-    """Leaders that are cut off or stopped while others are elected."""
+    """Leaders that are cut off while others are elected soon: timeouts differ so much that the old one stays long."""
     return Scenario(
         seed=seed,
+        members=5,
         replica=ReplicaSettings(
-            raft=RaftSettings(election_timeout_ms_min=100, election_timeout_ms_max=200, heartbeat_interval_ms=20)
+            raft=RaftSettings(election_timeout_ms_min=100, election_timeout_ms_max=600, heartbeat_interval_ms=20)
         ),
         think_us=(100, 3000),
-        patience_ms=60_000,
+        patience_ms=300,
         fault_interval_ms=(100, 400),
-        faults={"pause_leader": 3, "isolate_leader": 1},
+        faults={"isolate_leader": 3, "pause_leader": 1},
     )
 
 
@@ -280,10 +268,10 @@ MUTANTS: list[tuple[Mutant, Kind, set[str]]] = [
     (votes_for_outdated_logs, draw, {"leader completeness"}),
     (reads_without_a_round, with_stale_leaders, {"linearizability"}),
     (repeats_forwarded_writes, draw, {"linearizability"}),
-    (answers_on_any_link, restarting_often, {"linearizability", "one reply each", "no exception"}),
     (takes_lost_leadership_for_lost_writes, draw, {"linearizability"}),
     (matches_proposals_by_index_alone, draw, {"state machine safety", "linearizability", "bounded waiting"}),
     (believes_its_own_clock, draw, {"log time"}),
     (depends_on_who_applies, draw, {"state machine safety"}),
 ]
-"""With `commits_an_old_term_by_counting`, which chance does not find in reasonable time: see test_figure_8.py."""
+"""Without `commits_an_old_term_by_counting` (see test_figure_8.py) and `answers_on_any_link` (test_directed.py): chance
+finds them too seldom, so the situation is set up on purpose."""

@@ -11,6 +11,7 @@ from raftkv.testing.linearizability import check_history
 from raftkv.testing.member import Member
 from raftkv.testing.simulation import Simulation
 from tests.simulation.directing import IMPATIENT, PATIENT, directed, elect, leader_of, separate
+from tests.simulation.mutants import answers_on_any_link
 
 APPEND, GET = [[b"APPEND", b"a1", b"<x>"]], [[b"GET", b"a1"]]
 
@@ -113,6 +114,12 @@ def test_an_answer_to_a_former_life_is_not_given_to_another_client() -> None:
         member.disk.slow_factor = 1
     wait(simulation, write)
     assert (write.outcome, write.replies) == (Outcome.OK, [len(b"<another>")])
+
+
+def test_an_answer_on_any_link_would_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers_on_any_link(monkeypatch)
+    with pytest.raises(AssertionError):
+        test_an_answer_to_a_former_life_is_not_given_to_another_client()
 
 
 def links(member: Member) -> set[int]:
