@@ -19,7 +19,7 @@ from __future__ import annotations
 import socket
 from binascii import crc_hqx
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from raftkv.errors import ProtocolError
@@ -41,7 +41,10 @@ WEB_REQUEST_WORDS = frozenset({b"post", b"host:"})
 """A web page can have its reader's browser send a request here. Its lines would be taken for inline commands, those of
 the body too, so the first line that gives it away ends it (as in Redis)."""
 
-_KINDS = tuple(Kind)  # by value: calling an enum costs half a microsecond
+_KINDS = tuple(Kind)  # by value: calling an enum, or asking it for a member, costs as much as parsing a command
+_DIRTY = Kind.DIRTY
+_DIRTY_VALUE = int(Kind.DIRTY)
+NO_SCOPES: Mapping[int, int] = {}
 
 NOAUTH = Error("NOAUTH Authentication required.")
 ALLOWED_WITHOUT_AUTH = frozenset({"auth", "hello", "quit", "reset"})
@@ -199,7 +202,7 @@ class Session(Connection):
     def _run(self, commands: list[list[bytes]]) -> None:
         """Send a chunk on its way. Hot: a chunk of the machine's own commands only is looked at once, here."""
         find = self.server.machine_commands.get
-        lowest = int(Kind.DIRTY)
+        lowest = _DIRTY_VALUE
         for argv in commands:
             found = find(argv[0])
             if found is None:
@@ -214,7 +217,7 @@ class Session(Connection):
             if self.authenticated and not self.replies_off and not self.reply_skip:
                 self._slots = None
                 self.last_command = commands[-1][0]
-                scopes = dict.fromkeys(range(len(commands)), self.db) if self.db else {}
+                scopes = dict.fromkeys(range(len(commands)), self.db) if self.db else NO_SCOPES
                 return self._submit(_KINDS[lowest], commands, scopes)
         return self._run_mixed(commands)
 
@@ -263,7 +266,7 @@ class Session(Connection):
             self._slots = slots
             self._submit(kind, machine_commands, scopes)
         elif slots:
-            self.send(b"".join(slot for slot in slots if slot))
+            self._finish(b"".join(slot for slot in slots if slot))
         return None
 
     def _on_web_request(self) -> None:
@@ -291,25 +294,32 @@ class Session(Connection):
             return _HIDDEN if encoded is None else b""
         return encoded
 
-    def _submit(self, kind: Kind, commands: list[list[bytes]], scopes: dict[int, int]) -> None:
-        self.server.stats.commands += len(commands)
-        self.total_commands += len(commands)
+    def _submit(self, kind: Kind, commands: list[list[bytes]], scopes: Mapping[int, int]) -> None:
+        server = self.server
+        count = len(commands)
+        server.stats.commands += count
+        self.total_commands += count
         self._chunk = commands
-        if kind is Kind.DIRTY:
-            replies: list[Reply] = [DIRTY_READS_DISABLED] * len(commands)
-            if self.server.settings.client.dirty_reads:
-                replies = self.server.replica.read_dirty(commands, scopes, self.server.wall_ms())
-            return self.on_replies(replies, 0, len(replies))
-        self.busy = True
         size_bytes, self.received_bytes = self.received_bytes, 0
-        if size_bytes > self.server.command_bytes_max:
+        if kind is _DIRTY:
+            replies: list[Reply] = [DIRTY_READS_DISABLED] * count
+            if server.settings.client.dirty_reads:
+                replies = server.replica.read_dirty(commands, scopes, server.wall_ms())
+            return self.on_replies(replies, 0, count)
+        self.busy = True
+        if size_bytes > server.command_bytes_max:
             return self.on_not_done(TOO_LARGE)
-        return self.server.replica.submit(kind, commands, scopes, size_bytes, self)
+        return server.replica.submit(kind, commands, scopes, size_bytes, self)
 
     # ---- replies back (replica.work.Sink)
 
     def on_replies(self, replies: list[Reply], start: int, stop: int) -> None:
         if self._slots is None:
+            if stop - start == 1:
+                reply = replies[start]
+                if type(reply) is bytes:  # the usual answer of a GET without a pipeline, spelled out
+                    self._finish(b"$%d\r\n%b\r\n" % (len(reply), reply))
+                    return
             self._finish(encode_many(replies, start, stop, self.resp3))
         else:
             self._fill([encode(reply, self.resp3) for reply in replies[start:stop]])
@@ -354,10 +364,12 @@ class Session(Connection):
             return None
         if data:
             self.send(data)
-            if self.out_bytes > self.server.settings.client.output_buffer_bytes_max:
+            if self.out_bytes and self.out_bytes > self.server.settings.client.output_buffer_bytes_max:
                 self.server.stats.output_buffer_limit_disconnections += 1
                 return self.close("output buffer limit reached: the client reads too slowly")
-        return self._look_for_more()
+        if self._unread or self._queued or self.parser.pending:
+            self._look_for_more()
+        return None
 
     def _slot(self, argv: list[bytes]) -> int:
         """The Redis Cluster hash slot of the command's first key (0 where it has none)."""
