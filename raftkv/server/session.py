@@ -362,7 +362,7 @@ class Session(Connection):
         self._slots = None
         if self.closed:
             return None
-        if data:
+        if data or (self.close_when_sent and not self._out):
             self.send(data)
             if self.out_bytes and self.out_bytes > self.server.settings.client.output_buffer_bytes_max:
                 self.server.stats.output_buffer_limit_disconnections += 1
