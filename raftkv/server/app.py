@@ -37,6 +37,9 @@ from raftkv.settings import Settings
 from raftkv.storage.wal import Wal
 
 STOP_GRACE_MS = 3000
+CLIENT_KEEPALIVE_IDLE_S = 300
+"""The kernel asks clients that have been silent for so long whether they are still there."""
+
 SWITCH_INTERVAL_S = 0.0005
 """How long the hub may keep the interpreter lock from the disk thread that came back from a sync. CPython's 5 ms
 would be several times the sync itself."""
@@ -243,6 +246,11 @@ async def _accept_clients(server: Server, listeners: list[trio.SocketListener], 
         try:
             raw.setblocking(False)
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            # A client whose machine lost power never says goodbye.
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, CLIENT_KEEPALIVE_IDLE_S)
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, CLIENT_KEEPALIVE_IDLE_S // 10)
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
             address, local = _text(raw.getpeername()), _text(raw.getsockname())
         except OSError:
             raw.close()  # gone before we came to it
