@@ -37,6 +37,7 @@ from raftkv.replica.work import LEADERSHIP_LOST, NO_LEADER, NO_QUORUM, Sink, Wor
 from raftkv.storage.interface import LogStore, Write
 from raftkv.wire.peer import Forward, ForwardRefused, ForwardReply, ForwardUnknown, Hello, HelloReply, PeerMessage
 
+_WRITE = Kind.WRITE
 _encode_batch = msgspec.msgpack.Encoder().encode
 _FORWARDED_KINDS = frozenset({Kind.WRITE, Kind.READ})
 _decode_batch = msgspec.msgpack.Decoder(Batch).decode
@@ -124,6 +125,8 @@ class Replica:
         self._proposals = Proposals()
         self._forwarder = Forwarder()
         self._rounds = Rounds()
+        self._stirred = True
+        """Something other than work has come in since the last turn: a message, a sync, time, a link."""
 
     # ---- inputs
 
@@ -133,7 +136,7 @@ class Replica:
         """Take in WRITE or READ commands of one client. Commands of kind READ among writes are allowed, and are then
         ordered with them through the log; `sink` hears once what became of them all."""
         work = Work(kind, commands, scopes, size_bytes, sink, self._now_ms)
-        (self._writes if kind is Kind.WRITE else self._reads).append(work)
+        (self._writes if kind is _WRITE else self._reads).append(work)
 
     def read_dirty(self, commands: list[list[bytes]], scopes: Mapping[int, int], wall_ms: int) -> list[Reply]:
         """Answer from this member's present state, which may be behind."""
@@ -141,6 +144,7 @@ class Replica:
 
     def on_message(self, sender: int, message: PeerMessage) -> None:
         """Raises ProtocolError when no member of this version sends that: the link is then to be closed."""
+        self._stirred = True
         kind = type(message)
         if kind is Forward:
             self._on_forward(sender, message)  # type: ignore[arg-type]
@@ -176,17 +180,20 @@ class Replica:
 
     def on_link_up(self, peer: int) -> None:
         """A new connection to `peer` is ready for use."""
+        self._stirred = True
         self._connected.add(peer)
         self._links_made[peer] = self._links_made.get(peer, 0) + 1
         self.node.on_link_reset(peer)
 
     def on_link_down(self, peer: int) -> None:
+        self._stirred = True
         self._connected.discard(peer)
         self._sends = [addressed for addressed in self._sends if addressed[0] != peer]
         self._take_back(self._forwarder.on_link_down(peer))
 
     def on_synced(self, sequence: int) -> None:
         """Disk writes up to number `sequence` are durable: promises that waited for them may leave."""
+        self._stirred = True
         self._synced = sequence
         self.node.on_synced(sequence)
         while self._held and self._held[0][0] <= sequence:
@@ -199,6 +206,7 @@ class Replica:
 
     def on_tick(self, now_ms: int) -> None:
         """Time has passed: elections, heartbeats, and works that have waited too long. `now_ms` never goes back."""
+        self._stirred = True
         self._now_ms = now_ms
         self.node.on_tick(now_ms)
         timed_out_ms = now_ms - self.settings.request_timeout_ms
@@ -224,6 +232,7 @@ class Replica:
     def turn(self, wall_ms: int) -> Turn:
         """Do everything that the inputs have made possible. `wall_ms` is Unix time."""
         node = self.node
+        self._stirred = False
         self._take_back(self._rounds.settle(node))
         if node.role is Role.LEADER:
             if self.applied >= node.term_start:
@@ -269,6 +278,14 @@ class Replica:
     def forwards_waiting(self) -> int:
         """Messages with commands that this member has sent to the leader and has no answer to."""
         return len(self._forwarder)
+
+    @property
+    def needs_turn(self) -> bool:
+        """Whether a turn would do anything after the inputs since the last one. Reads that come while a round is under
+        way, and writes while enough entries are, can only wait; a turn for each few of them would cost more than they."""
+        if self._stirred or self.wants_turn or self.applied < self.node.log.commit:
+            return True
+        return self.node.role is not Role.LEADER and bool(self._writes or self._reads)
 
     @property
     def wants_turn(self) -> bool:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from raftkv.server.hub import Hub
 
 EVENTS = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
+_ARRIVED, _ROOM, _ENDING = select.EPOLLIN, select.EPOLLOUT, select.EPOLLRDHUP
+_DATA = _ARRIVED | _ROOM
 _BROKEN = select.EPOLLERR | select.EPOLLHUP
 
 
@@ -39,11 +41,14 @@ class Connection:
         self._out: deque[memoryview] = deque()
 
     def on_event(self, events: int) -> None:
-        if self._out and events & select.EPOLLOUT:
+        if events == _DATA and not self._out:  # nearly always
+            self.on_readable()
+            return
+        if self._out and events & _ROOM:
             self.flush()
-        if events & select.EPOLLRDHUP:
+        if events & _ENDING:
             self.ending = True
-        if not self.closed and events & select.EPOLLIN:
+        if not self.closed and events & _ARRIVED:
             self.on_readable()
         if not self.closed and events & _BROKEN:
             self.close("connection reset")

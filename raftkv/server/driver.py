@@ -63,12 +63,13 @@ class Driver:
     def turn(self) -> bool:
         """Run turns until the replica has nothing more to do at once. Returns whether entries are left to apply."""
         replica = self.replica
-        wall = wall_ms()
         now = now_ms()
         if now - self._ticked_ms >= TICK_INTERVAL_MS // 2:
             self._ticked_ms = now
             replica.on_tick(now)
-        while True:
+        more = False
+        wall = wall_ms()
+        while replica.needs_turn:
             turn = replica.turn(wall)
             if turn.write is not None:
                 # First: the disk works while the messages are being sent.
@@ -77,4 +78,5 @@ class Driver:
                 self.links.send_all(turn.sends)
             more = replica.apply(wall)
             if not replica.wants_turn:
-                return more
+                break
+        return more
