@@ -230,6 +230,21 @@ def test_a_client_that_waits_is_forgotten_too(leader: Member) -> None:
         wait_until("it is forgotten", lambda: b"name=waiting" not in bystander("CLIENT", "LIST"))
 
 
+def test_the_kernel_looks_after_silent_clients(leader: Member) -> None:
+    """A client whose machine lost power sends nothing, not even an end: only keep-alive probes can tell."""
+    with leader.client() as client:
+        assert client("PING") == b"PONG"
+        ours = client.sock.getsockname()[1]
+        local, remote = f":{leader.port:04X}", f":{ours:04X}"
+
+        def is_watched() -> bool:
+            lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+            [timer] = [words[5] for words in lines if words[1].endswith(local) and words[2].endswith(remote)]
+            return timer.startswith("02:")  # the kernel's number for keep-alive; 01 while a reply is not acknowledged
+
+        wait_until("the kernel watches it", is_watched)
+
+
 def test_a_half_closed_client_gets_its_replies(member: Member, bystander: Client) -> None:
     """As with `printf ... | nc`: the end of what it sends is not the end of what it wants to hear."""
     with member.client() as client:
