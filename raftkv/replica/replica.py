@@ -282,7 +282,7 @@ class Replica:
     @property
     def needs_turn(self) -> bool:
         """Whether a turn would do anything after the inputs since the last one. Reads that come while a round is under
-        way, and writes while enough entries are, can only wait; a turn for each few of them would cost more than they."""
+        way, and writes while enough entries are, can only wait: a turn for each few of them costs more than they do."""
         if self._stirred or self.wants_turn or self.applied < self.node.log.commit:
             return True
         return self.node.role is not Role.LEADER and bool(self._writes or self._reads)

@@ -20,7 +20,15 @@ import trio
 from raftkv.errors import ProtocolError
 from raftkv.server.links import Links
 from raftkv.settings import Settings, split_address
-from raftkv.wire.peer import FrameParser, Hello, HelloReply, PeerMessage, encode_frame
+from raftkv.wire.peer import (
+    HEADER_BYTES,
+    FrameParser,
+    Hello,
+    HelloReply,
+    PeerMessage,
+    encode_frame,
+    payload_bytes_of,
+)
 
 PROTOCOL_VERSION = 1
 HELLO_BYTES_MAX = 64 * 1024
@@ -168,9 +176,9 @@ class Peers:
 async def _receive_one(stream: trio.SocketStream) -> PeerMessage:
     """Exactly one frame, and not a byte of what follows it, which belongs to the link."""
     parser = FrameParser(HELLO_BYTES_MAX)
-    header = await _receive_exactly(stream, 8)
+    header = await _receive_exactly(stream, HEADER_BYTES)
     parser.feed(header)  # refuses a length above the limit
-    [message] = parser.feed(await _receive_exactly(stream, int.from_bytes(header[:4], "little")))
+    [message] = parser.feed(await _receive_exactly(stream, payload_bytes_of(header)))
     return message
 
 

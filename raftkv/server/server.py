@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from raftkv.machines.interface import Command, Kind
 from raftkv.replica import Replica
-from raftkv.replica.forwarding import FRAME_SLACK_BYTES
 from raftkv.server import driver
 from raftkv.server.connection import EVENTS
 from raftkv.server.hub import Hub
+from raftkv.server.limits import command_bytes_max
 from raftkv.server.session import Session
 from raftkv.settings import Settings
 
@@ -53,7 +53,7 @@ class Server:
         self.cluster_id = cluster_id
         self.log = log
         self.stats = Stats()
-        self.command_bytes_max = settings.peer.frame_bytes_max - FRAME_SLACK_BYTES
+        self.command_bytes_max = command_bytes_max(settings)
         self.started_ms = driver.now_ms()
         self.stopping = False
         self.commands: dict[bytes, Command] = {**replica.machine.commands, **local_commands}

@@ -26,7 +26,6 @@ from raftkv.errors import ProtocolError
 from raftkv.machines.interface import Command, Kind
 from raftkv.machines.replies import Error, Reply, unknown_command, wrong_arity
 from raftkv.server.connection import Connection
-from raftkv.wire.limits import BULK_BYTES_MAX
 from raftkv.wire.resp import RequestParser
 from raftkv.wire.resp_encode import encode, encode_many
 
@@ -113,7 +112,7 @@ class Session(Connection):
         self.reply_skip = 0
         self.busy = False
         # A value that fits into no frame could not be replicated; refused as Redis refuses one above its own limit.
-        self.parser = RequestParser(bulk_bytes_max=min(BULK_BYTES_MAX, server.command_bytes_max))
+        self.parser = RequestParser(bulk_bytes_max=server.command_bytes_max)
         self.parser.authenticated = self.authenticated
         self.received_bytes = 0
         self._receive_bytes = RECEIVE_BYTES_MIN

@@ -194,6 +194,8 @@ class Member:
 
     def _turns(self, replica: Replica) -> None:
         wall_ms = self.clock.wall_ms()
+        if not replica.needs_turn:
+            return
         for _ in range(TURNS_MAX):
             turn = replica.turn(wall_ms)
             if turn.write is not None:

@@ -24,8 +24,6 @@ from raftkv.testing.schedule import Schedule
 from raftkv.wire.peer import FrameParser, PeerMessage, encode_frame
 
 RAFT_MESSAGES: tuple[type, ...] = RaftMessage.__args__
-LENGTH_BYTES = 4
-"""A frame begins with its length."""
 
 
 class Endpoint(Protocol):
@@ -182,8 +180,7 @@ class Network:
         random = self._random
         if self.rough and self._scenario.damage and random.random() < self._scenario.damage:
             damaged = bytearray(frame)
-            # Not in the length: the parser would wait for a long frame, as on a link that stands still.
-            damaged[random.randrange(LENGTH_BYTES, len(frame))] ^= 1 << random.randrange(8)
+            damaged[random.randrange(len(frame))] ^= 1 << random.randrange(8)
             frame = bytes(damaged)
         if random.random() < 0.8:
             return [frame]

@@ -1,16 +1,18 @@
 """What members send each other, as frames on a byte stream.
 
-    +----------------+----------------+------------------------------------------+
-    | payload bytes  | CRC-32 of      | payload: MessagePack of one message, an  |
-    | u32, little    | payload, u32   | array of the message's tag and fields    |
-    +----------------+----------------+------------------------------------------+
+    +----------------+----------------+----------------+------------------------------------------+
+    | payload bytes  | the same, all  | CRC-32 of      | payload: MessagePack of one message, an  |
+    | u32, little    | bits turned    | payload, u32   | array of the message's tag and fields    |
+    +----------------+----------------+----------------+------------------------------------------+
 
 Tags 1-6 are the consensus messages of `raft/messages.py`; from 16 on, those that are defined here: greeting,
 and client commands forwarded to the leader.
 
 The checksum is not against attackers: TCP's own 16 bits let about one damaged segment in 65 thousand pass,
-and a damaged entry would be replicated for ever. A stream that was wrong once has no known frame borders
-any more, so the parser then refuses everything until the connection is made anew.
+and a damaged entry would be replicated for ever. The length is told twice because the checksum comes too late
+for it: a damaged one would have the parser wait for megabytes that never come, and swallow all that does. A
+stream that was wrong once has no known frame borders any more, so the parser then refuses everything until the
+connection is made anew.
 
 Whole frames are decoded where they lie in the received bytes. Only what a feed leaves incomplete is copied,
 once, into a buffer that grows with what has really arrived (never to what a header promises).
@@ -28,8 +30,9 @@ from raftkv.errors import ProtocolError
 from raftkv.raft.messages import RaftMessage
 from raftkv.wire.limits import FRAME_BYTES_MAX
 
-_HEADER: Final = struct.Struct("<II")
-_HEADER_BYTES: Final = _HEADER.size
+_HEADER: Final = struct.Struct("<III")
+HEADER_BYTES: Final = _HEADER.size
+_ALL_BITS: Final = 0xFFFFFFFF
 
 
 class Hello(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=16):
@@ -105,10 +108,19 @@ _decoder: Final[msgspec.msgpack.Decoder[PeerMessage]] = msgspec.msgpack.Decoder(
 _TAGS: Final = frozenset({1, 2, 3, 4, 5, 6, 16, 17, 18, 19, 20, 21})
 
 
+def frame_header(payload_bytes: int, checksum: int) -> bytes:
+    return _HEADER.pack(payload_bytes, payload_bytes ^ _ALL_BITS, checksum)
+
+
+def payload_bytes_of(header: bytes) -> int:
+    """Length of the payload behind a header of `HEADER_BYTES` bytes that a `FrameParser` has accepted."""
+    return int(_HEADER.unpack(header)[0])
+
+
 def encode_frame(message: PeerMessage) -> bytes:
     """One frame. Raises struct.error above 4 GiB; the sender keeps far below by its own limits."""
     payload = _encoder.encode(message)
-    return _HEADER.pack(len(payload), zlib.crc32(payload)) + payload
+    return frame_header(len(payload), zlib.crc32(payload)) + payload
 
 
 class FrameParser:
@@ -119,7 +131,7 @@ class FrameParser:
     def __init__(self, frame_bytes_max: int = FRAME_BYTES_MAX) -> None:
         self._frame_bytes_max = frame_bytes_max
         self._held = bytearray()  # the start of a frame that is not complete
-        self._wanted_bytes = _HEADER_BYTES  # length of _held with which to look again
+        self._wanted_bytes = HEADER_BYTES  # length of _held with which to look again
         self._error: str | None = None
 
     @property
@@ -152,7 +164,7 @@ class FrameParser:
         position = 0
         while self._held and position < len(data):
             position = self._top_up(data, position, messages)
-        while len(data) - position >= _HEADER_BYTES:
+        while len(data) - position >= HEADER_BYTES:
             end = position + self._frame_bytes(data, position)
             if end > len(data):
                 self._wanted_bytes = end - position
@@ -167,25 +179,27 @@ class FrameParser:
         self._held += data[position:end]
         if len(self._held) < self._wanted_bytes:
             return end
-        if self._wanted_bytes == _HEADER_BYTES:
+        if self._wanted_bytes == HEADER_BYTES:
             self._wanted_bytes = self._frame_bytes(self._held, 0)
         if len(self._held) == self._wanted_bytes:
             frame, self._held = self._held, bytearray()
-            self._wanted_bytes = _HEADER_BYTES
+            self._wanted_bytes = HEADER_BYTES
             messages.append(_decode(memoryview(frame)))
         return end
 
     def _frame_bytes(self, data: memoryview | bytearray, position: int) -> int:
         """Length of the frame at `position`, its header included."""
-        payload_bytes: int = _HEADER.unpack_from(data, position)[0]
+        payload_bytes, turned, _ = _HEADER.unpack_from(data, position)
+        if payload_bytes ^ _ALL_BITS != turned:
+            raise ProtocolError(f"frame header is damaged: {payload_bytes} bytes, or {turned ^ _ALL_BITS}")
         if payload_bytes > self._frame_bytes_max:
             raise ProtocolError(f"frame of {payload_bytes} bytes, allowed are {self._frame_bytes_max}")
-        return _HEADER_BYTES + payload_bytes
+        return HEADER_BYTES + int(payload_bytes)
 
 
 def _decode(frame: memoryview) -> PeerMessage:
-    payload = frame[_HEADER_BYTES:]
-    expected: int = _HEADER.unpack_from(frame)[1]
+    payload = frame[HEADER_BYTES:]
+    expected: int = _HEADER.unpack_from(frame)[2]
     actual = zlib.crc32(payload)
     if actual != expected:
         raise ProtocolError(f"frame of {len(payload)} bytes: checksum is {actual:08x}, header says {expected:08x}")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import random
 import socket
-import struct
 import zlib
 from collections.abc import Iterator
 from typing import Any, Self
@@ -30,6 +29,7 @@ from raftkv.wire.peer import (
     HelloReply,
     PeerMessage,
     encode_frame,
+    frame_header,
 )
 from tests.integration.cluster import Cluster, Member, wait_until
 
@@ -41,7 +41,7 @@ HARMLESS = encode_frame(ForwardRefused(10**9, None))
 
 
 def frame(payload: bytes) -> bytes:
-    return struct.pack("<II", len(payload), zlib.crc32(payload)) + payload
+    return frame_header(len(payload), zlib.crc32(payload)) + payload
 
 
 class Caller:
@@ -117,12 +117,12 @@ def undisturbed(cluster: Cluster) -> Iterator[None]:
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"GET / HTTP/1.1\r\nHost: example\r\n\r\n", "frame of 542393671 bytes, allowed are 65536"),
-        (b"*1\r\n$4\r\nPING\r\n", "frame of 168636714 bytes"),
-        (struct.pack("<II", 2**32 - 1, 0), "frame of 4294967295 bytes"),
-        (struct.pack("<II", 65537, 0), "frame of 65537 bytes"),
-        (struct.pack("<II", 0, 0), "frame of 0 bytes is not decodable"),
-        (struct.pack("<II", 3, 1) + b"abc", "checksum is"),
+        (b"GET / HTTP/1.1\r\nHost: example\r\n\r\n", "frame header is damaged: 542393671 bytes"),
+        (b"*1\r\n$4\r\nPING\r\n", "frame header is damaged: 168636714 bytes"),
+        (frame_header(2**32 - 1, 0), "frame of 4294967295 bytes"),
+        (frame_header(65537, 0), "frame of 65537 bytes"),
+        (frame_header(0, 0), "frame of 0 bytes is not decodable"),
+        (frame_header(3, 1) + b"abc", "checksum is"),
         (frame(b"\x92\x63\x01"), "unknown message tag 99"),
         (frame(b"\xc1"), "frame of 1 bytes is not decodable"),
         (frame(b"\x93\x10\xa1x\x01"), "frame of 5 bytes is not decodable"),
@@ -255,14 +255,14 @@ def asked(request: pytest.FixtureRequest, without_first: Cluster) -> Member:
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"\xff" * 100, "frame of 4294967295 bytes, allowed are 67108864"),
-        (struct.pack("<II", 10, 12345) + b"0123456789", "header says 00003039"),
+        (b"\xff" * 100, "frame header is damaged: 4294967295 bytes"),
+        (frame_header(10, 12345) + b"0123456789", "header says 00003039"),
         (frame(b"\x92\x3f\x00"), "unknown message tag 63"),
         (frame(b"\x92\x03\xa3abc"), "not decodable"),
         (frame(b""), "not decodable"),
         (frame(b"\x91" * 5000), "not decodable"),
         (encode_frame(HelloReply(True, "", 1, INSTANCE, "")), "a second handshake"),
-        (HARMLESS * 3 + b"\xff" * 100, "frame of 4294967295 bytes"),
+        (HARMLESS * 3 + frame_header(2**31, 0), "frame of 2147483648 bytes, allowed are 67108864"),
         (HARMLESS[:-1] + b"\x00", "checksum is"),
     ],
     ids=lambda value: repr(value)[:30],

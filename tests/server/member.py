@@ -106,6 +106,8 @@ class Cluster:
                 busy = self._turn(number, replica) or busy
 
     def _turn(self, number: int, replica: Replica) -> bool:
+        if not replica.needs_turn:
+            return False
         turn = replica.turn(self.now_ms)
         if turn.write is not None:
             self.stores[number].append([turn.write])

@@ -124,7 +124,6 @@ config get maxclients MAXCLIENTS
 config get save
 config get maxmemory
 config get maxmemory-policy
-config get proto-max-bulk-len
 config get cluster-enabled
 command count a
 command foo

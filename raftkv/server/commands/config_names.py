@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from raftkv.server.commands.rows import integer
+from raftkv.server.limits import command_bytes_max
 from raftkv.settings import BY_NAME, SETTINGS, Setting, Settings
-from raftkv.wire.limits import BULK_BYTES_MAX
 
 CHANGEABLE: Final = frozenset(
     {
@@ -162,7 +162,7 @@ _REDIS_NAMES: Final = (
     _constant("daemonize", "no"),
     _constant("maxmemory", "0"),
     _constant("maxmemory-policy", "noeviction"),
-    _constant("proto-max-bulk-len", str(BULK_BYTES_MAX)),
+    Name("proto-max-bulk-len", lambda settings: str(command_bytes_max(settings))),
     _constant("save", ""),
 )
 NAMES: Final[Mapping[str, Name]] = {each.name: each for each in (*_REDIS_NAMES, *_own_names())}
