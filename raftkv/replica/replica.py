@@ -49,7 +49,7 @@ class ReplicaSettings(msgspec.Struct, frozen=True):
     forwards: bool = True
     """Send commands on to the leader; otherwise their clients are told where it is."""
 
-    proposals_inflight_max: int = 2
+    proposals_inflight_max: int = 3
     """So many entries may be on their way to being applied; what arrives meanwhile gathers for the next one."""
 
     entry_bytes_max: int = 4 * 1024 * 1024

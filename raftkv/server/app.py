@@ -173,6 +173,7 @@ async def _serve_from(
             nursery.cancel_scope.cancel()
     finally:
         driver.disk.stop()
+        hub.send_all()
         for session in list(server.sessions.values()):
             session.close("stopping")
         links.close()
@@ -270,8 +271,10 @@ def _text(name: Any) -> str:
 async def _tick(driver: Driver, server: Server) -> None:
     while True:
         await trio.sleep(TICK_INTERVAL_MS / 1000)
-        driver.turn()
+        while driver.turn():
+            await trio.lowlevel.checkpoint()  # entries are left to be applied, as after a restart
         server.on_tick()
+        server.hub.send_all()
 
 
 async def _watch_role(replica: Replica, log: Any) -> None:

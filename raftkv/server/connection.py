@@ -25,7 +25,7 @@ _BROKEN = select.EPOLLERR | select.EPOLLHUP
 class Connection:
     """Subclasses say what arriving bytes mean (`on_readable`) and what follows a close (`on_closed`)."""
 
-    __slots__ = ("_out", "close_when_sent", "closed", "ending", "fd", "hub", "out_bytes", "sock")
+    __slots__ = ("_due", "_out", "_soon", "close_when_sent", "closed", "ending", "fd", "hub", "out_bytes", "sock")
 
     def __init__(self, hub: Hub, sock: socket.socket) -> None:
         self.hub = hub
@@ -39,6 +39,8 @@ class Connection:
         self.close_when_sent = False
         self.out_bytes = 0
         self._out: deque[memoryview] = deque()
+        self._soon = b""
+        self._due = False
 
     def on_event(self, events: int) -> None:
         if events == _DATA and not self._out:  # nearly always
@@ -58,6 +60,33 @@ class Connection:
 
     def on_closed(self, reason: str) -> None:
         """Called once, after the socket is closed."""
+
+    @property
+    def has_unsent(self) -> bool:
+        """Whether the other end has not been given everything yet."""
+        return bool(self._soon or self._out)
+
+    def send_soon(self, data: bytes) -> None:
+        """Send at the end of the hub's pass, behind what was said so before.
+
+        Replies leave together: a client that waits on another processor is woken by the first, and finds the next ones
+        there. Sent one by one between other work, each would wake it once more, which costs several times the reply.
+        """
+        if not self._due:
+            self._due = True
+            self.hub.send_at_end(self)
+        self._soon += data
+
+    def send_what_is_due(self) -> None:
+        """The end of the pass has come."""
+        data, self._soon = self._soon, b""
+        self._due = False
+        self.send(data)
+        if self.out_bytes:
+            self.on_kept()
+
+    def on_kept(self) -> None:
+        """Called when the socket did not take all: `out_bytes` are kept."""
 
     def send(self, data: bytes) -> None:
         """Send now what the socket takes, keep the rest. `out_bytes` tells how much is kept."""
@@ -104,6 +133,7 @@ class Connection:
             return
         self.closed = True
         self._out.clear()
+        self._soon = b""
         self.out_bytes = 0
         self.hub.remove(self.fd)
         with contextlib.suppress(OSError):

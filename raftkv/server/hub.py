@@ -37,11 +37,16 @@ class Continues(Protocol):
     def go_on(self) -> None: ...
 
 
+class Sends(Protocol):
+    def send_what_is_due(self) -> None: ...
+
+
 class Hub:
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._handlers: dict[int, Handler] = {}
         self._ready: list[Continues] = []
+        self._sends: list[Sends] = []
         self.pass_ms = 0
         """When the present pass began, in the driver's milliseconds: exact enough for who was active when."""
 
@@ -58,6 +63,16 @@ class Hub:
         others go first. Only from within a pass."""
         self._ready.append(continues)
 
+    def send_at_end(self, connection: Sends) -> None:
+        """Have `connection.send_what_is_due()` called at the end of this pass."""
+        self._sends.append(connection)
+
+    def send_all(self) -> None:
+        """Call it for all. To be called whenever replies may have come up outside of a pass, too."""
+        sends, self._sends = self._sends, []
+        for connection in sends:
+            connection.send_what_is_due()
+
     async def run(self, turn: Callable[[], bool], now_ms: Callable[[], int]) -> None:
         """Serve until cancelled. `turn` is called once after each pass; it returns whether it has more to do."""
         more = False
@@ -72,6 +87,7 @@ class Hub:
             while True:
                 worked = self._pass(linger_s)
                 more = turn()
+                self.send_all()
                 busy = more or bool(self._ready)
                 self.pass_ms = now_ms()
                 if not (worked or busy) or self.pass_ms > until_ms:

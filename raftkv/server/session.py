@@ -150,7 +150,7 @@ class Session(Connection):
 
     def _on_end(self) -> None:
         """The client sends no more: it still gets the replies that it has not taken yet."""
-        if not self._out:
+        if not self.has_unsent:
             return self.close("closed by client")
         self.close_when_sent = True
         return None
@@ -194,7 +194,7 @@ class Session(Connection):
     def _on_protocol_error(self, error: ProtocolError) -> None:
         self.server.log.info("protocol_error", client=self.address, error=str(error))
         self.close_when_sent = True
-        self.send(encode(Error(f"ERR Protocol error: {error}"), self.resp3))
+        self.send_soon(encode(Error(f"ERR Protocol error: {error}"), self.resp3))
 
     # ---- commands out
 
@@ -361,14 +361,16 @@ class Session(Connection):
         self._slots = None
         if self.closed:
             return None
-        if data or (self.close_when_sent and not self._out):
-            self.send(data)
-            if self.out_bytes and self.out_bytes > self.server.settings.client.output_buffer_bytes_max:
-                self.server.stats.output_buffer_limit_disconnections += 1
-                return self.close("output buffer limit reached: the client reads too slowly")
+        if data or self.close_when_sent:
+            self.send_soon(data)
         if self._unread or self._queued or self.parser.pending:
             self._look_for_more()
         return None
+
+    def on_kept(self) -> None:
+        if self.out_bytes > self.server.settings.client.output_buffer_bytes_max:
+            self.server.stats.output_buffer_limit_disconnections += 1
+            self.close("output buffer limit reached: the client reads too slowly")
 
     def _slot(self, argv: list[bytes]) -> int:
         """The Redis Cluster hash slot of the command's first key (0 where it has none)."""

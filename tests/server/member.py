@@ -104,6 +104,7 @@ class Cluster:
             busy = self.hub._pass(0.0)
             for number, replica in self.replicas.items():
                 busy = self._turn(number, replica) or busy
+            self.hub.send_all()
 
     def _turn(self, number: int, replica: Replica) -> bool:
         if not replica.needs_turn:
@@ -166,11 +167,13 @@ class Client:
         return self.call(*line.encode().split())
 
     def receive(self) -> Any:
+        self._cluster.hub.send_all()
         return read_reply(self._file)
 
     @property
     def is_silent(self) -> bool:
         """Whether there is nothing to be received now."""
+        self._cluster.hub.send_all()
         self._socket.setblocking(False)
         try:
             return not self._file.peek(1)

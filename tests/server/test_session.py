@@ -292,6 +292,7 @@ def test_quit_lets_nothing_after_it_run_even_when_the_reader_is_slow(desk: Desk,
     client.session.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
     send(client, "get a")
     desk.take().answer(b"x" * 500_000)
+    client.session.hub.send_all()
     assert client.session.out_bytes
     send(client, "quit", "set a 1")
     assert desk.submitted == []
