@@ -360,12 +360,12 @@ class Session(Connection):
         self.busy = False
         self._slots = None
         if self.closed:
-            return None
+            return
         if data or self.close_when_sent:
             self.send_soon(data)
         if self._unread or self._queued or self.parser.pending:
             self._look_for_more()
-        return None
+        return
 
     def on_kept(self) -> None:
         if self.out_bytes > self.server.settings.client.output_buffer_bytes_max:
