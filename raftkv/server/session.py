@@ -365,7 +365,6 @@ class Session(Connection):
             self.send_soon(data)
         if self._unread or self._queued or self.parser.pending:
             self._look_for_more()
-        return
 
     def on_kept(self) -> None:
         if self.out_bytes > self.server.settings.client.output_buffer_bytes_max:
