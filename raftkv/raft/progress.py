@@ -25,11 +25,13 @@ class Progress:
     awaits_reply  PROBE: one Append is out, say nothing more until it is answered or a heartbeat is
     heard_ms      when it last answered anything in this term, for check-quorum
     round         the newest read round it has confirmed
+    commit_told   the highest commit index that a message to it has carried
     idle_match    `match` at the last heartbeat, to notice Appends that vanished without a trace
     """
 
     __slots__ = (
         "awaits_reply",
+        "commit_told",
         "heard_ms",
         "idle_match",
         "inflight",
@@ -47,6 +49,7 @@ class Progress:
         self.awaits_reply = False
         self.heard_ms = now_ms
         self.round = 0
+        self.commit_told = 0
         self.idle_match = -1
         self.inflight: deque[tuple[int, int]] = deque()
         self.inflight_bytes = 0

@@ -126,6 +126,10 @@ def send_appends(node: Node) -> None:
             continue
         while progress.next <= node.log.last_index and _window_is_open(node, progress):
             _send_append(node, peer, progress, shared)
+        if progress.match > progress.commit_told and node.log.commit == node.log.last_index:
+            # Nothing follows that would carry the commit index; without this a dirty read on that member would be
+            # a heartbeat interval behind the end of every burst, and a person who tries it would find nothing.
+            send_heartbeats(node, (peer,))
 
 
 def _window_is_open(node: Node, progress: Progress) -> bool:
@@ -140,8 +144,10 @@ def _send_append(node: Node, peer: int, progress: Progress, shared: dict[int, Ap
     if message is None:
         shared[progress.next] = message = _make_append(node, progress.next)
     entries = message.entries
+    last_index = entries[-1].index if entries else message.prev_index
     node.send(peer, message)
-    progress.on_sent(entries[-1].index if entries else message.prev_index, sum(len(e.data) for e in entries))
+    progress.on_sent(last_index, sum(len(e.data) for e in entries))
+    progress.commit_told = max(progress.commit_told, min(message.commit, last_index))
 
 
 def _make_append(node: Node, next_index: int) -> Append:
@@ -156,7 +162,9 @@ def _make_append(node: Node, next_index: int) -> Append:
 def send_heartbeats(node: Node, peers: Iterable[int]) -> None:
     shared: dict[int, Heartbeat] = {}
     for peer in peers:
-        commit = min(node.log.commit, node.progress[peer].match)
+        progress = node.progress[peer]
+        commit = min(node.log.commit, progress.match)
+        progress.commit_told = max(progress.commit_told, commit)
         message = shared.get(commit)
         if message is None:
             shared[commit] = message = Heartbeat(node.term, commit, node.round)

@@ -129,6 +129,7 @@ def heartbeats_carry_the_whole_commit(patch: pytest.MonkeyPatch) -> None:
 
     def send_heartbeats(node: Node, peers: Iterable[int]) -> None:
         for peer in peers:
+            node.progress[peer].commit_told = node.log.commit
             node.send(peer, Heartbeat(node.term, node.log.commit, node.round))
 
     patch.setattr(replication, "send_heartbeats", send_heartbeats)

@@ -88,10 +88,14 @@ def test_e03_a_new_leader_is_not_ready_before_it_knows_what_is_committed() -> No
     """The old leader acknowledged x; the new one has it, but reading before its own first commit would miss it."""
     cluster = elected()
     cluster.propose(1, b"x")
-    cluster.stabilize()
+    cluster.deliver(1, 2)
+    cluster.deliver(1, 3)
+    cluster.deliver(2, 1)
     assert cluster[1].log.commit == 2
     assert cluster[2].log.commit == 1
     cluster.crash(1)
+    cluster.drop(1, 2)  # where it would have told them
+    cluster.drop(1, 3)
     cluster.forget_leaders()
     cluster.slow_disk(3)
     cluster.campaign(2)
