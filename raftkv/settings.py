@@ -173,7 +173,7 @@ class Raft:
     inflight_appends_max: int = _setting(64, "Appends to one follower without an answer yet.", "appends", ge=1)
     inflight_bytes_max: int = _setting(16 * MIB, "Bytes in them.", "bytes", ge=KIB)
     proposals_inflight_max: int = _setting(
-        3, "Entries proposed and not yet committed; the next batch gathers meanwhile.", "entries", ge=1
+        1, "Entries proposed and not yet committed; the next batch gathers meanwhile.", "entries", ge=1
     )
     no_leader_wait_ms: int = _setting(
         3000, "How long a command waits for a leader before -CLUSTERDOWN.", "milliseconds", ge=0

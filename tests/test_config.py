@@ -35,7 +35,7 @@ def test_defaults_are_a_lone_member() -> None:
     settings = load(None, {}, {})
     assert settings.cluster.members == {1: "127.0.0.1:8001"}
     assert settings.client.port == 7001
-    assert settings.raft.proposals_inflight_max == 3
+    assert settings.raft.proposals_inflight_max == 1
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)

@@ -31,6 +31,7 @@ from raftkv.raft.node import Node
 from raftkv.raft.roles import Role
 from raftkv.raft.settings import RaftSettings
 from raftkv.replica.forwarding import FRAME_SLACK_BYTES, Answer, Forwarder, RemoteSink
+from raftkv.replica.gathering import Gathering
 from raftkv.replica.proposals import Proposal, Proposals
 from raftkv.replica.rounds import Rounds
 from raftkv.replica.work import LEADERSHIP_LOST, NO_LEADER, NO_QUORUM, Sink, Work, answer, join
@@ -49,7 +50,7 @@ class ReplicaSettings(msgspec.Struct, frozen=True):
     forwards: bool = True
     """Send commands on to the leader; otherwise their clients are told where it is."""
 
-    proposals_inflight_max: int = 3
+    proposals_inflight_max: int = 1
     """So many entries may be on their way to being applied; what arrives meanwhile gathers for the next one."""
 
     entry_bytes_max: int = 4 * 1024 * 1024
@@ -125,6 +126,8 @@ class Replica:
         self._proposals = Proposals()
         self._forwarder = Forwarder()
         self._rounds = Rounds()
+        self._write_gathering = Gathering()
+        self._read_gathering = Gathering()
         self._stirred = True
         """Something other than work has come in since the last turn: a message, a sync, time, a link."""
 
@@ -204,10 +207,16 @@ class Replica:
         self._now_ms = now_ms
         self.node.on_clock(now_ms)
 
+    def on_quiet(self) -> None:
+        """Nothing has come in for a moment: what has gathered should go."""
+        self._write_gathering.on_quiet()
+        self._read_gathering.on_quiet()
+
     def on_tick(self, now_ms: int) -> None:
         """Time has passed: elections, heartbeats, and works that have waited too long. `now_ms` never goes back."""
         self._stirred = True
         self._now_ms = now_ms
+        self.on_quiet()
         self.node.on_tick(now_ms)
         timed_out_ms = now_ms - self.settings.request_timeout_ms
         self._proposals.give_up_older_than(timed_out_ms)
@@ -293,18 +302,24 @@ class Replica:
         return bool(self._sends) or (
             self.node.role is Role.LEADER
             and self.applied >= self.node.term_start
-            and (
-                (bool(self._writes) and len(self._proposals) < self.settings.proposals_inflight_max)
-                or (bool(self._reads) and not self._rounds.under_way)
-            )
+            and (self._may_propose or self._may_begin_round)
         )
 
     # ---- writes
 
+    @property
+    def _may_propose(self) -> bool:
+        """Committed entries are answered first: their clients come back with the next works."""
+        return (
+            self._write_gathering.is_ripe(len(self._writes))
+            and len(self._proposals) < self.settings.proposals_inflight_max
+            and self.applied == self.node.log.commit
+        )
+
     def _propose(self, wall_ms: int) -> None:
         """Put what has gathered into the log: one entry, more only when it is too large for one."""
         settings = self.settings
-        while self._writes and len(self._proposals) < settings.proposals_inflight_max:
+        while self._may_propose:
             works: list[Work] = []
             size_bytes = 0
             while self._writes and (not works or size_bytes + self._writes[0].size_bytes <= settings.entry_bytes_max):
@@ -336,6 +351,8 @@ class Replica:
         self.log_time_ms = max(self.log_time_ms, batch.time_ms)
         works: list[Work] = proposal.works if proposal is not None else []
         replies = self.machine.apply(entry.index, batch, bool(works))
+        if works:
+            self._write_gathering.on_answered(len(self._writes), len(works))
         answer(works, replies)
         return 1 + len(batch.commands)
 
@@ -351,8 +368,14 @@ class Replica:
 
     # ---- reads
 
+    @property
+    def _may_begin_round(self) -> bool:
+        """Confirmed reads are answered first, as with writes."""
+        rounds = self._rounds
+        return self._read_gathering.is_ripe(len(self._reads)) and not rounds.under_way and not rounds.has_confirmed
+
     def _begin_read_round(self, wall_ms: int) -> None:
-        if not self._reads or self._rounds.under_way:
+        if not self._may_begin_round:
             return
         works, self._reads = self._reads, []
         read_index = 0
@@ -369,6 +392,7 @@ class Replica:
     def _answer_reads(self, wall_ms: int) -> None:
         works = self._rounds.take_answerable(self.applied)
         if works:
+            self._read_gathering.on_answered(len(self._reads), len(works))
             commands, scopes = join(works)
             answer(works, self.machine.read(commands, scopes, max(wall_ms, self.log_time_ms)))
 

@@ -60,9 +60,12 @@ class Driver:
         self.replica.on_clock(now)
         return now
 
-    def turn(self) -> bool:
-        """Run turns until the replica has nothing more to do at once. Returns whether entries are left to apply."""
+    def turn(self, quiet: bool = False) -> bool:
+        """Run turns until the replica has nothing more to do at once. `quiet`: nothing has come for a moment.
+        Returns whether entries are left to apply."""
         replica = self.replica
+        if quiet:
+            replica.on_quiet()
         now = now_ms()
         if now - self._ticked_ms >= TICK_INTERVAL_MS // 2:
             self._ticked_ms = now

@@ -73,8 +73,9 @@ class Hub:
         for connection in sends:
             connection.send_what_is_due()
 
-    async def run(self, turn: Callable[[], bool], now_ms: Callable[[], int]) -> None:
-        """Serve until cancelled. `turn` is called once after each pass; it returns whether it has more to do."""
+    async def run(self, turn: Callable[[bool], bool], now_ms: Callable[[], int]) -> None:
+        """Serve until cancelled. `turn` is called once after each pass, and told
+        whether nothing came although it was waited for; it returns whether it has more to do."""
         more = False
         while True:
             if more or self._ready:
@@ -86,7 +87,7 @@ class Hub:
             linger_s = 0.0
             while True:
                 worked = self._pass(linger_s)
-                more = turn()
+                more = turn(not worked and linger_s > 0)
                 self.send_all()
                 busy = more or bool(self._ready)
                 self.pass_ms = now_ms()

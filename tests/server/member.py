@@ -105,6 +105,10 @@ class Cluster:
             for number, replica in self.replicas.items():
                 busy = self._turn(number, replica) or busy
             self.hub.send_all()
+            if not busy:
+                for replica in self.replicas.values():
+                    replica.on_quiet()
+                busy = any(replica.wants_turn for replica in self.replicas.values())
 
     def _turn(self, number: int, replica: Replica) -> bool:
         if not replica.needs_turn:

@@ -187,7 +187,7 @@ async def test_run_serves_events_and_turns_until_cancelled(hub: Hub) -> None:
 
     handler = Bell()
 
-    def turn() -> bool:
+    def turn(quiet: bool) -> bool:
         if not handler.rung:
             return False
         left[0] -= 1
