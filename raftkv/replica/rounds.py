@@ -4,8 +4,8 @@
 
     waiting  --round begins-->  in the round  --a quorum answered-->  confirmed  --applied--> answered
 
-One round is under way at a time; reads that arrive meanwhile go together into the next. The next begins as soon as
-one is confirmed, before its reads are answered: the members are asked while replies are being sent.
+One round is under way at a time; reads that arrive meanwhile go together into the next. That begins when the confirmed
+ones are answered and their clients have come back (`gathering.py`).
 
 A confirmed read may be answered even after this member has stepped down: that it led was certain after the read had
 arrived, and the state at its read index is what a reader could have seen then.

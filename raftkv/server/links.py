@@ -24,7 +24,7 @@ _RAFT_MESSAGES = RaftMessage.__args__
 
 
 class Link(Connection):
-    __slots__ = ("_buffer", "_links", "_outgoing", "_parser", "gone", "heard_ms", "instance", "peer_id")
+    __slots__ = ("_links", "_outgoing", "_parser", "gone", "heard_ms", "instance", "peer_id")
 
     def __init__(self, links: Links, sock: socket.socket, peer_id: int, instance: int) -> None:
         super().__init__(links.hub, sock)
