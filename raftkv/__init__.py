@@ -4,6 +4,6 @@ As a program: ``raftkv serve``, ``raftkv dev``. As a library: write a `StateMach
 ``raftkv serve --machine-class package.module:Class``.
 """
 
-from raftkv.machines.interface import Batch, Command, Kind, StateMachine
+from raftkv.machines.interface import Command, Context, Kind, ReadContext, StateMachine
 
-__all__ = ["Batch", "Command", "Kind", "StateMachine"]
+__all__ = ["Command", "Context", "Kind", "ReadContext", "StateMachine"]

@@ -43,6 +43,10 @@ class YourFault(RaftkvError):
     """The input is wrong; the same input will always be refused."""
 
 
+class Unsupported(YourFault):
+    """The state machine that is served cannot do what was asked for."""
+
+
 class ConfigError(YourFault):
     """A setting is wrong: `source` (file, flag or variable), `key`, `value` and `reason` say which and why."""
 

@@ -1,24 +1,43 @@
-"""The contract between the log and what is replicated by it.
+"""The contract between the log and what is replicated by it (ExRaft's StateMachine behaviour, in Python).
 
-A state machine is a value that changes only by `apply`, in log order, the same on every member. It must be
+A state machine is a value that changes only by `handle_write`, in log order, the same on every member. It must be
 deterministic: the state after an entry depends on the state before, and on what stands in the entry, and
-on nothing else. Time and chance come in with the entry (`Batch.time_ms`, `Batch.seed`); a machine never looks
+on nothing else. Time and chance come in with the entry (`Context.time_ms`, `Context.random`); a machine never looks
 at a clock, at `random`, at the order of a set, or at its surroundings.
 
 Threads: all methods are called from one thread and must not block; the member serves nobody meanwhile.
 Commands come in batches, because one log entry carries everything that arrived in one turn of the server.
+
+When what is called::
+
+    init                    once, before anything else; again after a restart, followed by the log's entries
+    transition              this member became follower, candidate or leader
+    is_command              leader, before a write goes into the log
+    handle_write            every member, in log order, once committed
+    handle_system_write     every member, in log order: what raftkv itself has put into the log
+    handle_read             whoever answers a read: the leader (linearizable) or any member (dirty)
+    snapshot, restore       the state to slices of bytes and back
+    terminate               once, at the end
+
+An exception that leaves one of these stops the member, with the exception as the reason: it cannot go on from a
+half-changed state. What a client did wrong is a *reply* (`replies.Error`), the same on every member. Machines made
+with `declared.Machine` get that for free: an exception of a handler becomes an error reply, the state is as before.
 """
 
 from __future__ import annotations
 
 import enum
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterator, Mapping
+from random import Random
+from typing import Any, ClassVar, Final
 
 import msgspec
 
-from raftkv.machines.replies import Reply
+from raftkv.errors import Unsupported
+from raftkv.machines.replies import Error, Reply
+
+NO_SCOPES: Final[Mapping[int, int]] = {}
 
 
 class Kind(enum.IntEnum):
@@ -55,6 +74,9 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     key_specs: tuple[Mapping[str, Any], ...] = ()
     tips: tuple[str, ...] = ()
     doc_flags: tuple[str, ...] = ()
+    version: int = 1
+    """The machine's version that brought this command (`StateMachine.version`)."""
+
     deprecated_since: str = ""
     replaced_by: str = ""
 
@@ -75,33 +97,161 @@ class Batch(msgspec.Struct, array_like=True, gc=False):
     scopes: dict[int, int] = {}
 
 
+class Effect(msgspec.Struct, frozen=True, kw_only=True):
+    """Something to be done outside once an entry is committed: by the leader, by `StateMachine.run_effect`.
+
+    name, arguments: what to do, in words of the machine. MessagePack can carry them.
+    before_reply: the client's reply waits until the effect has ended (well or badly).
+    durable: at least once, also when the leader dies: kept in the replicated outbox until it has been carried out
+        without an exception. Otherwise at most once.
+    """
+
+    name: str
+    arguments: tuple[Any, ...] = ()
+    before_reply: bool = False
+    durable: bool = False
+
+
+class Context:
+    """What a machine may know about the entry that it is carrying out; the same on every member and in every
+    replay.
+
+    index, term: the entry's place in the log.
+    time_ms: Unix time in milliseconds, chosen by the leader; never below that of any earlier entry.
+    members: ids of the cluster's members as of this entry, ascending.
+    scopes: position of a command in this batch -> its connection's scope, where it is not 0 (see `Batch`).
+    session: the exactly-once session that the commands came by; 0: none.
+    wants_replies: False when nobody listens (most members, most of the time): commands that only read may then be
+        skipped, and the returned list is ignored. The one field that differs between members: it must not
+        influence the state.
+    """
+
+    __slots__ = (
+        "_random",
+        "_seed",
+        "effects",
+        "index",
+        "members",
+        "scopes",
+        "session",
+        "term",
+        "time_ms",
+        "wants_replies",
+    )
+
+    def __init__(
+        self,
+        *,
+        index: int,
+        term: int,
+        time_ms: int,
+        seed: int,
+        members: tuple[int, ...] = (),
+        scopes: Mapping[int, int] = NO_SCOPES,
+        session: int = 0,
+        wants_replies: bool = True,
+    ) -> None:
+        self.index = index
+        self.term = term
+        self.time_ms = time_ms
+        self.members = members
+        self.scopes = scopes
+        self.session = session
+        self.wants_replies = wants_replies
+        self.effects: list[tuple[int, Effect]] = []
+        """(position of the command in this batch, what it wants done outside), in the order of `add_effect`."""
+
+        self._seed = seed
+        self._random: Random | None = None
+
+    def add_effect(self, position: int, effect: Effect) -> None:
+        """Have `effect` carried out for the command at `position` of this batch."""
+        self.effects.append((position, effect))
+
+    @property
+    def random(self) -> Random:
+        """Chance: the same numbers on every member, seeded by the entry. One generator for the whole entry."""
+        if self._random is None:
+            self._random = Random(self._seed)
+        return self._random
+
+
+class ReadContext(msgspec.Struct, frozen=True, gc=False):
+    """What a machine may know when it answers reads.
+
+    now_ms: the server's clock (Unix time), for replies that tell a remaining time. What is visible is judged by the
+        time of the last applied entry alone, so no client sees a key vanish and come back.
+    scopes: as in `Context`.
+    """
+
+    now_ms: int
+    scopes: Mapping[int, int] = NO_SCOPES
+
+
 class StateMachine(ABC):
-    """What is replicated. See the module's text for the promises about determinism and threads."""
+    """What is replicated. See the module's text for the promises about determinism, threads and exceptions."""
 
     name: ClassVar[str]
     """Written into the log's identity: a log made by one machine is refused by another."""
 
     version: ClassVar[int] = 1
+    """Raise it when commands are added: a `Command` of a newer `version` is refused until every member supports it."""
 
     commands: Mapping[bytes, Command]
     """argv[0] -> row. Holds each name in lower and in upper case, so that the usual spellings need no folding."""
 
-    @abstractmethod
-    def apply(self, index: int, batch: Batch, wants_replies: bool) -> list[Reply]:
-        """Carry out a committed batch; returns one reply for each command.
+    def init(self) -> None:
+        """Make ready, before anything else. An exception stops the member's start with that reason."""
+        return
 
-        Without `wants_replies` nobody listens (most members, most of the time): commands that only read may
-        be skipped and the returned list is ignored. An error is a reply (`replies.Error`), the same on every
-        member, and leaves the state as it was before that command. An exception stops the member.
+    def is_command(self, argv: list[bytes]) -> bool | Error:  # noqa: ARG002
+        """Whether a write may go into the log: asked on the leader only, before. False, or an Error of one's own, is
+        the client's answer, and nothing is logged. A hint from the present state, not a promise: entries that are on
+        their way may change the state before this one is applied."""
+        return True
+
+    @abstractmethod
+    def handle_write(self, context: Context, commands: list[list[bytes]]) -> list[Reply]:
+        """Carry out a committed batch; returns one reply for each command. Effects go to `context.add_effect`.
+
+        Must answer every argv, however malformed: a committed entry cannot be refused any more. An error is a reply and
+        leaves the state as it was before that command. Commands of kind READ may be among them.
         """
 
     @abstractmethod
-    def read(self, commands: list[list[bytes]], scopes: Mapping[int, int], now_ms: int) -> list[Reply]:
-        """Answer commands of kind READ or DIRTY from the present state without changing it.
+    def handle_read(self, context: ReadContext, commands: list[list[bytes]]) -> list[Reply]:
+        """Answer commands of kind READ or DIRTY from the present state without changing it."""
 
-        `now_ms` is the server's clock: for replies that tell a remaining time. Visibility of keys is judged by
-        the time of the last applied entry alone, so no client sees a key vanish and come back.
+    def handle_system_write(self, kind: str, content: Any, context: Context) -> None:  # noqa: ARG002
+        """Something that raftkv itself put into the log. The one kind today is "config", with the list of member ids:
+        at each election, and when the members change. Ignore kinds that you do not know."""
+        return
+
+    def transition(self, role: str) -> None:  # noqa: ARG002
+        """This member is now "follower", "candidate" or "leader". Local: it must not change the state."""
+        return
+
+    def run_effect(self, effect: Effect, effect_id: str) -> Any:  # noqa: ARG002
+        """Carry out a side effect: on the leader only, after its entry is committed. May return an awaitable, which is
+        then awaited (under trio). What it raises is logged and harms nobody. `effect_id` is the same when a durable
+        effect is repeated, so that whoever receives it can drop the repeat."""
+        return None
+
+    def snapshot(self) -> Iterator[bytes]:
+        """The state in slices of bytes, each the work of a few milliseconds at most.
+
+        Between two slices writes go on. The slices together must nevertheless be the state at the time of the first
+        call of `next`: keep what is overwritten before its slice came.
         """
+        raise Unsupported(f"the machine {self.name!r} has no snapshots")
+
+    def restore(self, slices: Iterator[bytes]) -> None:  # noqa: ARG002
+        """Replace the whole state by that of a snapshot. The slices come as they were made."""
+        raise Unsupported(f"the machine {self.name!r} has no snapshots")
+
+    def terminate(self, reason: str) -> None:  # noqa: ARG002
+        """The member stops; nothing is called after this. An exception is logged and changes nothing."""
+        return
 
     def deadline_ms(self) -> int | None:
         """The earliest Unix time at which time alone changes the visible state; None: never.

@@ -1,16 +1,15 @@
 """The smallest useful machine: one register, three commands. An example to copy, and the tests' plainest machine.
 
 ``SET value`` writes it, ``GET`` reads it linearizably, ``DIRTYGET`` reads what this member happens to have. The
-handlers get (machine, argv) and return a reply value; `apply` must answer every argv, however malformed,
+handlers get (machine, argv) and return a reply value; `handle_write` must answer every argv, however malformed,
 because a log entry cannot be refused any more once it is committed.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 
-from raftkv.machines.interface import Batch, Command, Kind, StateMachine
+from raftkv.machines.interface import Command, Context, Kind, ReadContext, StateMachine
 from raftkv.machines.replies import OK, Reply, unknown_command, wrong_arity
 
 
@@ -23,10 +22,10 @@ class RegisterMachine(StateMachine):
         self.value: bytes | None = None
         self.commands = {spelling: row for row in _ROWS for spelling in _spellings(row.name)}
 
-    def apply(self, index: int, batch: Batch, wants_replies: bool) -> list[Reply]:  # noqa: ARG002
-        return [self._answer(argv) for argv in batch.commands]
+    def handle_write(self, context: Context, commands: list[list[bytes]]) -> list[Reply]:  # noqa: ARG002
+        return [self._answer(argv) for argv in commands]
 
-    def read(self, commands: list[list[bytes]], scopes: Mapping[int, int], now_ms: int) -> list[Reply]:  # noqa: ARG002
+    def handle_read(self, context: ReadContext, commands: list[list[bytes]]) -> list[Reply]:  # noqa: ARG002
         return [self._answer(argv) for argv in commands]
 
     def state_hash(self) -> bytes:

@@ -23,7 +23,7 @@ from random import Random
 import msgspec
 
 from raftkv.errors import ProtocolError
-from raftkv.machines.interface import Batch, Kind, StateMachine
+from raftkv.machines.interface import Batch, Context, Kind, ReadContext, StateMachine
 from raftkv.machines.replies import Error, Reply
 from raftkv.raft.log import Log
 from raftkv.raft.messages import Entry, EntryKind, RaftMessage
@@ -111,6 +111,7 @@ class Replica:
         self.log_time_ms = 0
         """Time of the newest entry applied or proposed here."""
 
+        self._members = tuple(sorted(self.node.voters))
         self._random = random
         self._now_ms = now_ms
         self._connected: set[int] = set()
@@ -143,7 +144,7 @@ class Replica:
 
     def read_dirty(self, commands: list[list[bytes]], scopes: Mapping[int, int], wall_ms: int) -> list[Reply]:
         """Answer from this member's present state, which may be behind."""
-        return self.machine.read(commands, scopes, max(wall_ms, self.log_time_ms))
+        return self.machine.handle_read(ReadContext(max(wall_ms, self.log_time_ms), scopes), commands)
 
     def on_message(self, sender: int, message: PeerMessage) -> None:
         """Raises ProtocolError when no member of this version sends that: the link is then to be closed."""
@@ -350,7 +351,16 @@ class Replica:
         batch = proposal.batch if proposal is not None else _decode_batch(entry.data)
         self.log_time_ms = max(self.log_time_ms, batch.time_ms)
         works: list[Work] = proposal.works if proposal is not None else []
-        replies = self.machine.apply(entry.index, batch, bool(works))
+        context = Context(
+            index=entry.index,
+            term=entry.term,
+            time_ms=batch.time_ms,
+            seed=batch.seed,
+            members=self._members,
+            scopes=batch.scopes,
+            wants_replies=bool(works),
+        )
+        replies = self.machine.handle_write(context, batch.commands)
         if works:
             self._write_gathering.on_answered(len(self._writes), len(works))
         answer(works, replies)
@@ -394,7 +404,8 @@ class Replica:
         if works:
             self._read_gathering.on_answered(len(self._reads), len(works))
             commands, scopes = join(works)
-            answer(works, self.machine.read(commands, scopes, max(wall_ms, self.log_time_ms)))
+            context = ReadContext(max(wall_ms, self.log_time_ms), scopes)
+            answer(works, self.machine.handle_read(context, commands))
 
     # ---- not the leader
 

@@ -9,10 +9,11 @@ quotes" keep spaces together; backslash escapes are Python's. Three lines are fo
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from raftkv.machines.interface import Batch, Kind
+from raftkv.machines.interface import NO_SCOPES, Context, Kind, ReadContext
 from raftkv.machines.redis.machine import RedisMachine
 from raftkv.machines.redis.registry import COMMANDS
 from raftkv.machines.replies import Error
@@ -59,6 +60,11 @@ def words(line: str) -> list[bytes]:
     return [(quoted or bare).encode().decode("unicode_escape").encode("latin-1") for quoted, bare in found]
 
 
+def context(index: int, time_ms: int = START_MS, scopes: Mapping[int, int] = NO_SCOPES) -> Context:
+    """An entry's surroundings, seeded by its index."""
+    return Context(index=index, term=1, time_ms=time_ms, seed=index, scopes=scopes)
+
+
 class MachineClient:
     """Sends each command to a machine as its own batch or read, as a server would."""
 
@@ -72,17 +78,17 @@ class MachineClient:
         scopes = {0: self.database} if self.database else {}
         row = COMMANDS.get(argv[0].lower()) if argv else None
         if row is not None and row.kind in (Kind.READ, Kind.DIRTY):
-            [reply] = self.machine.read([list(argv)], scopes, self.time_ms)
+            [reply] = self.machine.handle_read(ReadContext(self.time_ms, scopes), [list(argv)])
         else:
             self.index += 1
-            [reply] = self.machine.apply(self.index, Batch(self.time_ms, 1, [list(argv)], scopes), True)
+            [reply] = self.machine.handle_write(context(self.index, self.time_ms, scopes), [list(argv)])
         return reply
 
     def advance(self, milliseconds: int) -> None:
         """Let the log time pass by an empty batch."""
         self.time_ms += milliseconds
         self.index += 1
-        self.machine.apply(self.index, Batch(self.time_ms, 1, []), False)
+        self.machine.handle_write(context(self.index, self.time_ms), [])
 
 
 def run_on_machine(case: Case) -> None:

@@ -10,12 +10,12 @@ from typing import ClassVar
 
 import pytest
 
-from raftkv.machines.interface import Batch
+from raftkv.machines.interface import ReadContext
 from raftkv.machines.redis.machine import RedisMachine
 from raftkv.machines.redis.registry import ROWS
 from raftkv.machines.redis.values import Collection
 from raftkv.machines.replies import OK, Error, Simple
-from tests.machines.casework import START_MS, MachineClient
+from tests.machines.casework import START_MS, MachineClient, context
 
 WRONG_TYPE = Error("WRONGTYPE Operation against a key holding the wrong kind of value")
 
@@ -99,7 +99,7 @@ def test_any_argv_is_answered() -> None:
     ]
     lines = ([chance.choice(names), *chance.choices(words, k=chance.randrange(6))] for _ in range(20_000))
     argvs = [[], *lines]
-    replies = machine.apply(1, Batch(START_MS, 1, argvs, {5: 3, 7: 99, 9: -1}), True)
+    replies = machine.handle_write(context(1, scopes={5: 3, 7: 99, 9: -1}), argvs)
     assert len(replies) == len(argvs)
     assert replies[0] == Error("ERR unknown command '', with args beginning with: ")
     assert replies[7] == replies[9] == Error("ERR DB index is out of range")
@@ -116,21 +116,21 @@ def test_unknown_commands_show_their_arguments(client: MachineClient) -> None:
 
 
 def test_a_write_is_not_carried_out_by_read(client: MachineClient) -> None:
-    [reply] = client.machine.read([[b"SET", b"a", b"1"]], {}, START_MS)
+    [reply] = client.machine.handle_read(ReadContext(START_MS), [[b"SET", b"a", b"1"]])
     assert isinstance(reply, Error)
     assert client.call(b"DBSIZE") == 0
 
 
 def test_time_never_goes_back(client: MachineClient) -> None:
     client.call(b"SET", b"a", b"1", b"PX", b"1000")
-    client.machine.apply(2, Batch(START_MS + 1000, 1, []), False)
-    client.machine.apply(3, Batch(START_MS, 1, [[b"SET", b"b", b"1", b"PX", b"500"]]), False)
+    client.machine.handle_write(context(2, START_MS + 1000), [])
+    client.machine.handle_write(context(3), [[b"SET", b"b", b"1", b"PX", b"500"]])
     assert client.machine.deadline_ms() == START_MS + 1500
 
 
 def test_scopes_are_databases_and_survive_a_swap_within_the_batch(client: MachineClient) -> None:
     commands = [[b"SET", b"a", b"0"], [b"SET", b"a", b"1"], [b"SWAPDB", b"0", b"1"], [b"GET", b"a"], [b"GET", b"a"]]
-    replies = client.machine.apply(1, Batch(START_MS, 1, commands, {1: 1, 4: 1}), True)
+    replies = client.machine.handle_write(context(1, scopes={1: 1, 4: 1}), commands)
     assert replies == [OK, OK, OK, b"1", b"0"]
 
 
@@ -171,7 +171,7 @@ def test_the_hash_covers_the_log_time_but_not_the_order_of_insertion() -> None:
 
 _REPLAY = """
 import hashlib, random
-from raftkv.machines.interface import Batch, Kind
+from raftkv.machines.interface import Context
 from raftkv.machines.redis.machine import RedisMachine
 from raftkv.machines.redis.registry import ROWS
 
@@ -185,7 +185,7 @@ for index in range(400):
     rest = [chance.choices(words, k=chance.randrange(4)) for _ in range(20)]
     batch = [[chance.choice(names), chance.choice(keys), *more] for more in rest]
     batch += [[b"SET", chance.choice(keys), b"1", b"PX", b"%d" % chance.randrange(1, 3000)] for _ in range(20)]
-    replies = machine.apply(index, Batch(time_ms, index, batch, {{3: 1}}), True)
+    replies = machine.handle_write(Context(index=index, term=1, time_ms=time_ms, seed=index, scopes={{3: 1}}), batch)
     seen.update(repr(replies).encode() + machine.state_hash())
 print(seen.hexdigest())
 """

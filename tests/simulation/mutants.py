@@ -12,7 +12,7 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from raftkv.machines.interface import Batch
+from raftkv.machines.interface import Context
 from raftkv.machines.redis.machine import RedisMachine
 from raftkv.machines.replies import Reply
 from raftkv.raft import node as node_module
@@ -247,15 +247,15 @@ def believes_its_own_clock(patch: pytest.MonkeyPatch) -> None:
 
 def depends_on_who_applies(patch: pytest.MonkeyPatch) -> None:
     """The state depends on something that is not in the entry: whether somebody waits for the reply."""
-    apply = RedisMachine.apply
+    handle_write = RedisMachine.handle_write
 
-    def other(self: RedisMachine, index: int, batch: Batch, wants_replies: bool) -> list[Reply]:
-        replies = apply(self, index, batch, wants_replies)
-        if wants_replies:
+    def other(self: RedisMachine, context: Context, commands: list[list[bytes]]) -> list[Reply]:
+        replies = handle_write(self, context, commands)
+        if context.wants_replies:
             self.space.log_time_ms += 1
         return replies
 
-    patch.setattr(RedisMachine, "apply", other)
+    patch.setattr(RedisMachine, "handle_write", other)
 
 
 MUTANTS: list[tuple[Mutant, Kind, set[str]]] = [

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
-from raftkv.machines.interface import Batch, Kind, StateMachine
+from raftkv.machines.interface import Context, Kind, ReadContext, StateMachine
 from raftkv.machines.redis.database import Database, Space
 from raftkv.machines.redis.refusals import DATABASE_OUT_OF_RANGE, Refused
 from raftkv.machines.redis.registry import COMMANDS
@@ -36,13 +36,13 @@ class RedisMachine(StateMachine):
     def __init__(self, databases: int = DATABASES) -> None:
         self.space = Space(databases)
 
-    def apply(self, index: int, batch: Batch, wants_replies: bool) -> list[Reply]:  # noqa: ARG002
-        self.space.advance(batch.time_ms)
-        return self._run(_EVERY_HANDLER, batch.commands, batch.scopes)
+    def handle_write(self, context: Context, commands: list[list[bytes]]) -> list[Reply]:
+        self.space.advance(context.time_ms)
+        return self._run(_EVERY_HANDLER, commands, context.scopes)
 
-    def read(self, commands: list[list[bytes]], scopes: Mapping[int, int], now_ms: int) -> list[Reply]:
-        self.space.clock_ms = max(now_ms, self.space.log_time_ms)
-        return self._run(_READ_HANDLERS, commands, scopes)
+    def handle_read(self, context: ReadContext, commands: list[list[bytes]]) -> list[Reply]:
+        self.space.clock_ms = max(context.now_ms, self.space.log_time_ms)
+        return self._run(_READ_HANDLERS, commands, context.scopes)
 
     def _run(self, handlers: _Handlers, commands: list[list[bytes]], scopes: Mapping[int, int]) -> list[Reply]:
         databases = self.space.databases
