@@ -277,6 +277,8 @@ class Replica:
         self._take_back(self._rounds.settle(node))
         if self._rounds.has_confirmed:
             self._answer_reads(wall_ms)
+        if self._rounds.under_way:
+            self._read_ahead(wall_ms)
         return self.applied < node.log.commit
 
     @property
@@ -399,13 +401,22 @@ class Replica:
             )
         self._rounds.begin(self.node, works, read_index)
 
-    def _answer_reads(self, wall_ms: int) -> None:
-        works = self._rounds.take_answerable(self.applied)
+    def _read_ahead(self, wall_ms: int) -> None:
+        works = self._rounds.works_to_read_ahead(self.applied)
         if works:
+            self._rounds.on_read_ahead(self._read(works, wall_ms))
+
+    def _answer_reads(self, wall_ms: int) -> None:
+        while True:
+            works, replies = self._rounds.take_answerable(self.applied)
+            if not works:
+                return
             self._read_gathering.on_answered(len(self._reads), len(works))
-            commands, scopes = join(works)
-            context = ReadContext(max(wall_ms, self.log_time_ms), scopes)
-            answer(works, self.machine.handle_read(context, commands))
+            answer(works, self._read(works, wall_ms) if replies is None else replies)
+
+    def _read(self, works: list[Work], wall_ms: int) -> list[Reply]:
+        commands, scopes = join(works)
+        return self.machine.handle_read(ReadContext(max(wall_ms, self.log_time_ms), scopes), commands)
 
     # ---- not the leader
 

@@ -14,6 +14,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
+import msgspec
+
 from raftkv.machines.interface import Kind
 from raftkv.machines.replies import Error, Reply
 
@@ -47,26 +49,15 @@ class Sink(Protocol):
     def on_unknown(self, error: Error) -> None: ...
 
 
-class Work:
+class Work(msgspec.Struct, gc=False, eq=False):
     """`since_ms` is when it arrived (the member's monotonic clock), `size_bytes` about what it takes up in an entry."""
 
-    __slots__ = ("commands", "kind", "scopes", "since_ms", "sink", "size_bytes")
-
-    def __init__(
-        self,
-        kind: Kind,
-        commands: list[list[bytes]],
-        scopes: Mapping[int, int],
-        size_bytes: int,
-        sink: Sink,
-        since_ms: int,
-    ) -> None:
-        self.kind = kind
-        self.commands = commands
-        self.scopes = scopes
-        self.size_bytes = size_bytes
-        self.sink = sink
-        self.since_ms = since_ms
+    kind: Kind
+    commands: list[list[bytes]]
+    scopes: Mapping[int, int]
+    size_bytes: int
+    sink: Sink
+    since_ms: int
 
 
 def join(works: Sequence[Work]) -> tuple[list[list[bytes]], dict[int, int]]:
