@@ -1,9 +1,40 @@
 """raftkv: a durable, linearizable key-value server that any Redis client can talk to, replicated with Raft.
 
 As a program: ``raftkv serve``, ``raftkv dev``. As a library: write a `StateMachine`, and serve it with
-``raftkv serve --machine-class package.module:Class``.
+``raftkv serve --machine-class package.module:Class``, or inside of a trio program with `open_server`.
 """
+
+from typing import TYPE_CHECKING, Any
 
 from raftkv.machines.interface import Command, Context, Kind, ReadContext, StateMachine
 
-__all__ = ["Command", "Context", "Kind", "ReadContext", "StateMachine"]
+if TYPE_CHECKING:
+    from raftkv.server.embed import open_server
+    from raftkv.server.handle import EmbeddedServer
+    from raftkv.server.neighbours import local_members
+
+__all__ = [
+    "Command",
+    "Context",
+    "EmbeddedServer",
+    "Kind",
+    "ReadContext",
+    "StateMachine",
+    "local_members",
+    "open_server",
+]
+
+_LATE = {
+    "EmbeddedServer": "raftkv.server.handle",
+    "local_members": "raftkv.server.neighbours",
+    "open_server": "raftkv.server.embed",
+}
+"""Imported when they are asked for: a module that only defines a machine need not wait for the server's imports."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_LATE[name]), name)

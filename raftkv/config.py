@@ -23,7 +23,17 @@ import msgspec
 from raftkv.errors import ConfigError
 from raftkv.settings import BY_NAME, ID_MAX, KIB, SETTINGS, Setting, Settings, join_address, split_address
 
-__all__ = ["BY_NAME", "SETTINGS", "Setting", "Settings", "changed", "join_address", "load", "split_address"]
+__all__ = [
+    "BY_NAME",
+    "SETTINGS",
+    "Setting",
+    "Settings",
+    "changed",
+    "join_address",
+    "load",
+    "split_address",
+    "with_values",
+]
 
 FILE_VARIABLE = "RAFTKV_CONFIG"  # names the file; read by the command line
 FRAME_SLACK_BYTES = 64 * KIB  # what a peer frame holds besides the entries of an append
@@ -69,6 +79,15 @@ def load(path: Path | str | None, env: Mapping[str, str], flags: Mapping[str, st
     for source in (_from_file(path), _from_variables(env), _from_flags(flags)):
         given.update((each.setting.name, each) for each in source)
     return _build({setting.name: setting.default for setting in SETTINGS}, given)
+
+
+def with_values(values: Mapping[str, object], source: str, base: Settings | None = None) -> Settings:
+    """`base` (None: the defaults) with Python values by name, such as {"raft.heartbeat_interval_ms": 50}, checked like
+    all others. `source` is named in errors. Raises ConfigError."""
+    given = {
+        name: _Given(_known(name, BY_NAME, source, value), source, value, typed=True) for name, value in values.items()
+    }
+    return _build({each.name: each.default if base is None else each.get(base) for each in SETTINGS}, given)
 
 
 def changed(settings: Settings, name: str, text: str, source: str = "CONFIG SET") -> Settings:

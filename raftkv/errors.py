@@ -31,6 +31,19 @@ class NoLeader(NotDone):
     """No leader was known within the time allowed."""
 
 
+class UnstableLeader(NotDone):
+    """The leader has not yet committed an entry of its own term, so it must not change the members (ExRaft's docs call
+    this `no_commit`). Try again in a moment."""
+
+
+class UnstableConfig(NotDone):
+    """Another change of the members is under way. Try again when it is committed."""
+
+
+class ServerStopped(NotDone):
+    """The member in this process has been stopped, or is just being started again."""
+
+
 class Overloaded(NotDone):
     """A bound was reached (entries in flight, queue, connections). Try again in a moment."""
 
@@ -44,7 +57,24 @@ class YourFault(RaftkvError):
 
 
 class Unsupported(YourFault):
-    """The state machine that is served cannot do what was asked for."""
+    """This version, or the state machine that is served, cannot do what was asked for."""
+
+
+class CommandError(YourFault):
+    """A command was answered with an error; the message is its text, as Redis clients see it."""
+
+    @property
+    def code(self) -> str:
+        """The word it begins with: "ERR", "WRONGTYPE" ..."""
+        return str(self).partition(" ")[0]
+
+
+class DirtyReadDisabled(YourFault):
+    """This member does not answer dirty reads (`client.dirty_reads`)."""
+
+
+class LastServer(YourFault):
+    """The only member of a cluster cannot be removed from it."""
 
 
 class ConfigError(YourFault):
@@ -74,3 +104,7 @@ class StorageCorrupt(Fatal):
 
 class BrokenInvariant(Fatal):
     """The program is wrong, not its surroundings. Carries the numbers that disagree."""
+
+
+class MemberFailed(Fatal):
+    """A member ended because of an exception, and is not started again. The exception is the `__cause__`."""

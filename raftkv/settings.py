@@ -230,6 +230,26 @@ class Machine:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Supervision:
+    """What follows when the machine or raftkv itself raises an exception. A failed disk ends it in any case."""
+
+    restart: Literal["on-failure", "never"] = _setting(
+        "on-failure",
+        "on-failure: begin again from the log, in the same process. never: end.",
+    )
+    restarts_max: int = _setting(
+        3, "So many within the window; the next failure ends the process with exit code 3.", "restarts", ge=0
+    )
+    window_ms: int = _setting(60_000, "Restarts longer ago do not count.", "milliseconds", ge=1)
+    backoff_ms: int = _setting(
+        100,
+        "Wait before the first restart; twice as long before each further one within the window.",
+        "milliseconds",
+        ge=0,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Redis:
     """The default machine."""
 
@@ -252,6 +272,7 @@ class Settings:
     log: Log = Log()
     machine: Machine = field(default_factory=Machine)
     redis: Redis = Redis()
+    supervision: Supervision = Supervision()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

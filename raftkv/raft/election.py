@@ -27,7 +27,7 @@ def hears_live_leader(node: Node) -> bool:
 
 def on_vote_request(node: Node, sender: int, request: VoteRequest) -> None:
     """Answer every request, whatever its term: a candidate that hears nothing learns nothing."""
-    if request.term < node.term or hears_live_leader(node):
+    if request.term < node.term or (hears_live_leader(node) and not request.forced):
         # The term is not taken over either: one member that missed some heartbeats must not unseat a healthy leader.
         return node.promise(sender, VoteReply(node.term, False, request.pre))
     if request.pre:

@@ -47,12 +47,14 @@ class HardState(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 class VoteRequest(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=1):
     """RequestVote (paper, section 5.2). With `pre`, only asks whether a vote *would* be given: the term
-    is the one the candidate would use, and nobody changes any state (thesis, section 9.6)."""
+    is the one the candidate would use, and nobody changes any state (thesis, section 9.6). `forced`: an operator
+    wants this election, so voters that hear a leader answer too (thesis, 4.2.3, has the same for handing over)."""
 
     term: int
     last_index: int
     last_term: int
     pre: bool
+    forced: bool = False
 
 
 class VoteReply(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=2):

@@ -44,7 +44,7 @@ from raftkv.raft.messages import (
 )
 from raftkv.raft.progress import Mode, Progress
 from raftkv.raft.quorum import majority
-from raftkv.raft.roles import Role, become_follower
+from raftkv.raft.roles import Role, become_candidate, become_follower
 from raftkv.raft.settings import RaftSettings
 
 Addressed = tuple[int, RaftMessage]
@@ -186,9 +186,15 @@ class Node:
         return reads.begin_round(self)
 
     def campaign(self) -> None:
-        """Stand for election now, as if the election timeout had passed (ExRaft's trigger_election)."""
+        """Stand for election now, as if the election timeout had passed: it succeeds only where no leader is heard."""
         if self.role is not Role.LEADER:
             election.on_election_timeout(self)
+
+    def trigger_election(self) -> None:
+        """Become candidate now, whoever leads (ExRaft's trigger_election). A leader gives up its leadership; a
+        candidate goes on as it is."""
+        if self.role is not Role.CANDIDATE:
+            become_candidate(self, forced=True)
 
     def on_synced(self, sequence: int) -> None:
         """Disk writes up to number `sequence` are durable."""

@@ -5,6 +5,8 @@
     FOLLOWER --timeout--> PRE_CANDIDATE --a quorum would vote--> CANDIDATE --a quorum votes--> LEADER
         ^------------------------- a higher term, or a leader of this term ----------------------'
 
+and from any role to CANDIDATE when an operator triggers an election.
+
 Going from PRE_CANDIDATE to CANDIDATE is the only way a term rises by itself, so a member that is cut off, and
 asks in vain for ever, comes back with the term it left with and disturbs nobody.
 """
@@ -53,18 +55,23 @@ def become_pre_candidate(node: Node) -> None:
     _collect_votes(node, node.term + 1, pre=True)
 
 
-def become_candidate(node: Node) -> None:
-    """Begin a new term and vote for oneself. The requests leave after the disk has both (see Node.promise)."""
+def become_candidate(node: Node, *, forced: bool = False) -> None:
+    """Begin a new term and vote for oneself. The requests leave after the disk has both (see Node.promise).
+
+    `forced`: an operator wants an election although a leader may be heard. That needs no pre-vote to be safe, only the
+    new term: a leader that gives up its own keeps the vote it has given itself there, and never votes in it again.
+    """
     node.role = Role.CANDIDATE
     node.leader_id = None
+    node.progress = {}
     node.set_term_and_vote(node.term + 1, node.id)
-    _collect_votes(node, node.term, pre=False)
+    _collect_votes(node, node.term, pre=False, forced=forced)
 
 
-def _collect_votes(node: Node, term: int, *, pre: bool) -> None:
+def _collect_votes(node: Node, term: int, *, pre: bool, forced: bool = False) -> None:
     node.reset_election_timer()
     node.votes = {node.id: True}
-    request = VoteRequest(term, node.log.last_index, node.log.last_term, pre)
+    request = VoteRequest(term, node.log.last_index, node.log.last_term, pre, forced)
     for peer in node.peers:
         (node.send if pre else node.promise)(peer, request)
     advance_if_elected(node)

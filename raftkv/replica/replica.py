@@ -208,6 +208,11 @@ class Replica:
         self._now_ms = now_ms
         self.node.on_clock(now_ms)
 
+    def trigger_election(self) -> None:
+        """Stand for election now, whoever leads."""
+        self._stirred = True
+        self.node.trigger_election()
+
     def on_quiet(self) -> None:
         """Nothing has come in for a moment: what has gathered should go."""
         self._write_gathering.on_quiet()

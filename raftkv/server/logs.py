@@ -13,6 +13,7 @@ import structlog
 
 from raftkv.settings import Log
 
+LIBRARY_LOGGER = "raftkv"
 _LEVELS = logging.getLevelNamesMapping()
 _least = logging.INFO
 
@@ -51,3 +52,18 @@ def open_log(settings: Log, member_id: int) -> Any:
         cache_logger_on_first_use=False,
     )
     return structlog.get_logger().bind(member=member_id)
+
+
+def library_log(member_id: int) -> Any:
+    """A logger for a member inside of somebody else's program: it writes to `logging`'s logger "raftkv", one event a
+    line. What is shown, and where, is that program's to configure; nothing of the process is changed."""
+    return structlog.wrap_logger(
+        logging.getLogger(LIBRARY_LOGGER),
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.processors.format_exc_info,
+            structlog.processors.KeyValueRenderer(key_order=["event", "member"]),
+        ],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    ).bind(member=member_id)

@@ -149,6 +149,9 @@ class Faults:
     def campaign(self) -> None:
         self._any().campaign()
 
+    def trigger_election(self) -> None:
+        self._any().trigger_election()
+
     # ---- disks and clocks
 
     def slow_disk(self) -> None:

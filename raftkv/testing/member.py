@@ -156,8 +156,12 @@ class Member:
         self._put(self._submit, kind, commands, scope, sink)
 
     def campaign(self) -> None:
-        """Make it stand for election, as an operator may."""
+        """Make it stand for election, as when it has not heard of a leader for too long."""
         self._put(self._campaign)
+
+    def trigger_election(self) -> None:
+        """Make it stand for election whoever leads, as an operator may."""
+        self._put(self._trigger_election)
 
     def _put(self, handle: Callable[..., None], *what: object) -> None:
         if self.replica is not None:
@@ -257,3 +261,6 @@ class Member:
 
     def _campaign(self, replica: Replica) -> None:
         replica.node.campaign()
+
+    def _trigger_election(self, replica: Replica) -> None:
+        replica.trigger_election()

@@ -79,6 +79,7 @@ ALL_FAULTS = {
     "fail_disk": 1,
     "wall_jump": 2,
     "campaign": 2,
+    "trigger_election": 2,
 }
 
 

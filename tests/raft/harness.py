@@ -187,6 +187,9 @@ class Cluster:
     def campaign(self, member_id: int) -> None:
         self.turn(member_id, lambda node: node.campaign())
 
+    def trigger_election(self, member_id: int) -> None:
+        self.turn(member_id, lambda node: node.trigger_election())
+
     def propose(self, member_id: int, data: bytes) -> int:
         index = self.turn(member_id, lambda node: node.propose(data))
         assert isinstance(index, int)

@@ -1,7 +1,7 @@
 """One random schedule of a cluster's life from one seed, with the checkers looking on.
 
 Each step is one of: let time pass, deliver some message (any, not only the oldest), repeat one, lose one, propose,
-begin a read, finish some disk writes, crash (any prefix of the unfinished writes may survive), restart, cut the
+begin a read, trigger an election, finish some disk writes, crash (any prefix of the unfinished writes may survive), restart, cut the
 network, heal it, replace a connection. At the end the faults stop, and the cluster must come to agree and to
 work again within a bounded time: that catches whatever gets stuck.
 """
@@ -37,6 +37,7 @@ class Schedule:
         """Each schedule has its own mixture of faults, some of them left out: the rare combinations get their turn."""
         usual = [(self.deliver_some, 50), (self.propose, 12), (self.read, 8), (self.sync, 8)]
         faults = (self.lose, self.repeat, self.change_disk, self.crash, self.cut, self.isolate_leader, self.reset_link)
+        faults += (self.trigger_election,)
         repairs = [(self.restart, 3), (self.heal, 3)]
         mixture = [*usual, *repairs, *((fault, self.random.choice((0, 0, 1, 2, 4))) for fault in faults)]
         mixture.append((self.pass_time, self.random.choice((8, 16, 32))))
@@ -104,6 +105,12 @@ class Schedule:
         number = self.some_member()
         if number is not None:
             self.cluster.sync(number, self.random.randrange(1, 4))
+
+    def trigger_election(self) -> None:
+        """An operator wants one, whoever leads."""
+        number = self.some_member()
+        if number is not None:
+            self.cluster.trigger_election(number)
 
     def change_disk(self) -> None:
         number = self.some_member()

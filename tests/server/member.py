@@ -17,9 +17,10 @@ from typing import Any
 
 from raftkv import config
 from raftkv.replica import Replica
-from raftkv.server.app import make_machine, replica_settings
 from raftkv.server.commands import LOCAL_COMMANDS
 from raftkv.server.hub import Hub
+from raftkv.server.loading import make_machine
+from raftkv.server.member import replica_settings
 from raftkv.server.server import Server
 from raftkv.server.session import Session
 from raftkv.settings import Settings

@@ -10,11 +10,16 @@ from raftkv.server.commands.rows import local
 from raftkv.server.commands.view import Peer, leader_address, peers
 
 if TYPE_CHECKING:
+    from raftkv.server.server import Server
     from raftkv.server.session import Session
 
 
 def raft_status(session: Session, argv: list[bytes]) -> Reply:  # noqa: ARG001
-    server = session.server
+    return status_of(session.server)
+
+
+def status_of(server: Server) -> Reply:
+    """The fields of RAFT.STATUS."""
     node, log = server.replica.node, server.replica.node.log
     return {
         b"id": node.id,

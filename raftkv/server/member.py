@@ -1,0 +1,187 @@
+"""One life of a member: its parts put together from what is on disk, and the tasks that run them.
+
+    client ports, links, disk's bell  ->  Hub  ->  Driver  ->  Replica (core, machine, log)
+
+A life ends when it is cancelled, or when a task fails; the exception then leaves `run`. Whether another life follows is
+for `supervisor.py` to say. All that a life has opened is closed with it, except the ports.
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import msgspec
+import trio
+
+from raftkv.machines.interface import StateMachine
+from raftkv.raft.settings import RaftSettings
+from raftkv.replica import Replica, ReplicaSettings
+from raftkv.server import driver as clock
+from raftkv.server.calls import Calls
+from raftkv.server.commands import LOCAL_COMMANDS
+from raftkv.server.disk import DiskThread
+from raftkv.server.driver import TICK_INTERVAL_MS, Driver
+from raftkv.server.hub import Hub
+from raftkv.server.links import Links
+from raftkv.server.peers import Identity, Peers
+from raftkv.server.ports import Ports, accept_clients
+from raftkv.server.server import Server
+from raftkv.settings import Settings
+from raftkv.storage.wal import Wal
+
+STOP_GRACE_MS = 3000
+"""Clients whose commands are under way when the member is told to stop get their replies within so long."""
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What all lives of a member have in common."""
+
+    settings: Settings
+    identity: Identity
+    random: Random
+    log: Any
+
+
+def open_store(plan: Plan, machine_name: str) -> Wal:
+    """The member's log. Blocks for as long as it takes to read all of it. Raises StorageCorrupt, StorageFailed."""
+    settings, log = plan.settings, plan.log
+    return Wal.open(
+        settings.node.data_dir,
+        cluster_id=plan.identity.cluster_id,
+        member_id=plan.identity.member_id,
+        machine=machine_name,
+        fsync=settings.storage.fsync == "always",
+        segment_bytes=settings.storage.segment_bytes,
+        on_event=lambda event, fields: (log.info if event == "wal_segment" else log.warning)(event, **fields),
+    )
+
+
+class Member:
+    """`hub` is given, since who shares a thread with others waits in another way (`shared_hub.py`)."""
+
+    def __init__(self, plan: Plan, machine: StateMachine, store: Wal, hub: Hub) -> None:
+        self._plan = plan
+        self._store = store
+        self._accepting = trio.CancelScope()
+        self.hub = hub
+        self.replica = Replica(
+            plan.identity.member_id,
+            plan.identity.members,
+            machine=machine,
+            store=store,
+            settings=replica_settings(plan.settings),
+            random=plan.random,
+            now_ms=clock.now_ms(),
+        )
+        self._driver = Driver(self.replica)
+        self._links = Links(
+            hub,
+            read_clock=self._driver.read_clock,
+            on_up=self.replica.on_link_up,
+            on_down=self.replica.on_link_down,
+            on_message=self.replica.on_message,
+            frame_bytes_max=plan.settings.peer.frame_bytes_max,
+            queue_bytes_max=plan.settings.peer.queue_bytes_max,
+            log=plan.log,
+        )
+        self._driver.links = self._links
+        self._driver.disk = DiskThread(store, hub, self.replica.on_synced)
+        self.server = Server(
+            plan.settings,
+            hub=hub,
+            replica=self.replica,
+            links=self._links,
+            cluster_id=plan.identity.cluster_id,
+            local_commands=LOCAL_COMMANDS,
+            log=plan.log,
+        )
+        self.calls = Calls(self.server)
+        self.role_changed = trio.Event()
+        """Set, and replaced by a new one, when role, term or leader have changed."""
+
+    async def run(self, ports: Ports) -> None:
+        """Serve until cancelled."""
+        plan = self._plan
+        plan.log.info(
+            "serving",
+            clients=plan.settings.client.address,
+            peers=plan.settings.peer.address,
+            data_dir=plan.settings.node.data_dir,
+            cluster_id=plan.identity.cluster_id,
+            log_last_index=self.replica.node.log.last_index,
+        )
+        peers = Peers(plan.settings, plan.identity, self._links, plan.random, plan.log)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.hub.run, self._driver.turn, clock.now_ms)
+            nursery.start_soon(self._tick)
+            nursery.start_soon(peers.run, ports.peers())
+            nursery.start_soon(accept_clients, ports.clients(), self.server.add_session, self._accepting)
+            nursery.start_soon(self._watch_role)
+
+    async def drain(self) -> None:
+        """Take no new clients, and wait until those who wait for replies have them, as far as STOP_GRACE_MS allows."""
+        self.server.stopping = True
+        self._accepting.cancel()
+        with trio.move_on_after(STOP_GRACE_MS / 1000):
+            while self._is_busy:  # noqa: ASYNC110 (bounded)
+                await trio.sleep(TICK_INTERVAL_MS / 1000)
+
+    @property
+    def _is_busy(self) -> bool:
+        return self.calls.waiting > 0 or any(session.busy for session in self.server.sessions.values())
+
+    def close(self) -> None:
+        """Finish the disk's queue and close everything that this life has opened."""
+        self._driver.disk.stop()
+        self.hub.send_all()
+        for session in list(self.server.sessions.values()):
+            session.close("stopping")
+        self._links.close()
+        self.calls.close()
+        self.hub.close()
+        self._store.close()
+
+    async def _tick(self) -> None:
+        while True:
+            await trio.sleep(TICK_INTERVAL_MS / 1000)
+            while self._driver.turn():
+                await trio.lowlevel.checkpoint()  # entries are left to be applied, as after a restart
+            self.server.on_tick()
+            self.hub.send_all()
+
+    async def _watch_role(self) -> None:
+        """Log changes of role, term and leader: the lines one greps first after an incident."""
+        node, log = self.replica.node, self._plan.log
+        known = None
+        while True:
+            state = (node.role, node.term, node.leader_id)
+            if state != known:
+                known = state
+                log.info("role", role=node.role.value, term=node.term, leader=node.leader_id, commit=node.log.commit)
+                self.role_changed.set()
+                self.role_changed = trio.Event()
+            await trio.sleep(TICK_INTERVAL_MS / 1000)
+
+
+def replica_settings(settings: Settings) -> ReplicaSettings:
+    raft = settings.raft
+    return ReplicaSettings(
+        raft=RaftSettings(
+            election_timeout_ms_min=raft.election_timeout_ms_min,
+            election_timeout_ms_max=raft.election_timeout_ms_max,
+            heartbeat_interval_ms=raft.heartbeat_interval_ms,
+            min_majority=settings.cluster.min_majority,
+            append_entries_max=raft.append_entries_max,
+            append_bytes_max=raft.append_bytes_max,
+            inflight_appends_max=raft.inflight_appends_max,
+            inflight_bytes_max=raft.inflight_bytes_max,
+            log_cache_bytes_max=settings.storage.log_cache_bytes_max,
+        ),
+        forwards=settings.client.routing == "forward",
+        proposals_inflight_max=raft.proposals_inflight_max,
+        entry_bytes_max=raft.append_bytes_max,
+        frame_bytes_max=settings.peer.frame_bytes_max,
+        no_leader_wait_ms=raft.no_leader_wait_ms,
+        request_timeout_ms=raft.request_timeout_ms,
+    )

@@ -1,0 +1,139 @@
+"""The lives of a member, one after another: what fails is begun again from the log (ExRaft's supervisor).
+
+A life that ends with an exception of the machine or of raftkv is followed by another one with a new state machine,
+which gets the log's entries again. Replies are given by the life that took the command in, so nothing is answered
+twice. Clients' connections end with the life: what became of their commands is for them to find out.
+
+Not followed by another: a life that ended with a `Fatal` error, since what is on disk is then unknown or wrong, and
+the next life would trust it; a start that failed; and one failure too many (`supervision.restarts_max`), for a machine
+that raises at an entry of the log will raise there for ever.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+import trio
+
+from raftkv.errors import Fatal, MemberFailed, RaftkvError
+from raftkv.machines.interface import StateMachine
+from raftkv.server import driver as clock
+from raftkv.server.hub import Hub
+from raftkv.server.member import Member, Plan, open_store
+from raftkv.server.ports import Ports
+from raftkv.settings import Supervision
+
+NORMAL: Final = "normal"
+
+
+class RestartPolicy:
+    def __init__(self, settings: Supervision) -> None:
+        self._settings = settings
+        self._restarts_ms: deque[int] = deque()
+
+    def wait_ms(self, now_ms: int) -> int | None:
+        """How long to wait before the restart that is due at `now_ms`; None: there must not be one."""
+        settings, recent = self._settings, self._restarts_ms
+        while recent and recent[0] <= now_ms - settings.window_ms:
+            recent.popleft()
+        if settings.restart == "never" or len(recent) >= settings.restarts_max:
+            return None
+        recent.append(now_ms)
+        return settings.backoff_ms << (len(recent) - 1)
+
+    @property
+    def limit(self) -> str:
+        """Why there is no further restart, in words."""
+        settings = self._settings
+        if settings.restart == "never":
+            return "supervision.restart is never"
+        return f"{settings.restarts_max} restarts within {settings.window_ms} ms did not help"
+
+
+class Supervisor:
+    """`make_machine` is called for each life. `stop_reason` is what the machine is told when the last one ends."""
+
+    def __init__(
+        self, plan: Plan, ports: Ports, make_machine: Callable[[], StateMachine], make_hub: Callable[[], Hub]
+    ) -> None:
+        self.member: Member | None = None
+        """The present life; None before the first, between two and after the last one."""
+
+        self.started = trio.Event()
+        self.life_changed = trio.Event()
+        """Set, and replaced by a new one, when a life has begun or ended."""
+
+        self.restarts = 0
+        self.member_id = plan.identity.member_id
+        self.members = plan.identity.members
+        self.stop_reason = NORMAL
+        self._applied = 0
+        self._plan = plan
+        self._ports = ports
+        self._make_machine = make_machine
+        self._make_hub = make_hub
+        self._policy = RestartPolicy(plan.settings.supervision)
+
+    async def run(self) -> None:
+        """Live until cancelled. Raises Fatal, or whatever RaftkvError the start failed with."""
+        while True:
+            try:
+                await self._live()
+            except Exception as error:
+                await self._after(_worst(error))
+
+    async def _live(self) -> None:
+        plan, ports = self._plan, self._ports
+        machine = self._make_machine()
+        store = await trio.to_thread.run_sync(open_store, plan, machine.name)
+        hub = self._make_hub()
+        try:
+            member = Member(plan, machine, store, hub)
+        except BaseException:
+            hub.close()
+            store.close()
+            raise
+        self._change_to(member)
+        self.started.set()
+        try:
+            await member.run(ports)
+        finally:
+            self._applied = member.replica.applied
+            self._change_to(None)
+            member.close()
+
+    def _change_to(self, member: Member | None) -> None:
+        self.member = member
+        self.life_changed.set()
+        self.life_changed = trio.Event()
+
+    async def _after(self, failure: Exception) -> None:
+        """Wait until the next life may begin. Raises when there must not be one."""
+        member_id, log = self._plan.identity.member_id, self._plan.log
+        was_started = self.started.is_set()
+        if isinstance(failure, Fatal) or (isinstance(failure, RaftkvError) and not was_started):
+            raise failure
+        log.error("member_failed", reason=repr(failure), applied=self._applied, exc_info=failure)
+        if not was_started:
+            raise MemberFailed(f"member {member_id} could not start: {failure!r}") from failure
+        wait_ms = self._policy.wait_ms(clock.now_ms())
+        if wait_ms is None:
+            what = f"member {member_id} failed at entry {self._applied}: {failure!r}"
+            raise MemberFailed(f"{what}; {self._policy.limit}") from failure
+        self.restarts += 1
+        log.warning("member_restarts", restarts=self.restarts, wait_ms=wait_ms)
+        await trio.sleep(wait_ms / 1000)
+
+
+def _worst(error: Exception) -> Exception:
+    """The one exception of a group that says what must follow: a Fatal one, or else the first."""
+    leaves = list(_leaves(error))
+    return next((leaf for leaf in leaves if isinstance(leaf, Fatal)), leaves[0])
+
+
+def _leaves(error: Exception) -> list[Exception]:
+    if not isinstance(error, ExceptionGroup):
+        return [error]
+    return [leaf for inner in error.exceptions for leaf in _leaves(inner)]
