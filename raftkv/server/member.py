@@ -116,7 +116,7 @@ class Member:
             nursery.start_soon(self.hub.run, self._driver.turn, clock.now_ms)
             nursery.start_soon(self._tick)
             nursery.start_soon(peers.run, ports.peers())
-            nursery.start_soon(accept_clients, ports.clients(), self.server.add_session, self._accepting)
+            nursery.start_soon(accept_clients, ports.clients(), self.server.add_session, self._accepting, plan.log)
             nursery.start_soon(self._watch_role)
 
     async def drain(self) -> None:
