@@ -32,8 +32,10 @@ from raftkv.raft.roles import Role
 from raftkv.raft.settings import RaftSettings
 from raftkv.replica.forwarding import FRAME_SLACK_BYTES, Answer, Forwarder, RemoteSink
 from raftkv.replica.gathering import Gathering
+from raftkv.replica.ledger import Ledger
 from raftkv.replica.proposals import Proposal, Proposals
 from raftkv.replica.rounds import Rounds
+from raftkv.replica.screen import Screen, answer_admitted, join_admitted
 from raftkv.replica.work import LEADERSHIP_LOST, NO_LEADER, NO_QUORUM, Sink, Work, answer, join
 from raftkv.storage.interface import LogStore, Write
 from raftkv.wire.peer import Forward, ForwardRefused, ForwardReply, ForwardUnknown, Hello, HelloReply, PeerMessage
@@ -92,6 +94,8 @@ class Replica:
         recovered = store.recovered
         self.settings = settings
         self.machine = machine
+        self.ledger = Ledger(machine)
+        self.screen = Screen(self.ledger.is_system, self.ledger.refusal)
         self.node = Node(
             member_id,
             voters,
@@ -135,11 +139,20 @@ class Replica:
     # ---- inputs
 
     def submit(
-        self, kind: Kind, commands: list[list[bytes]], scopes: Mapping[int, int], size_bytes: int, sink: Sink
+        self,
+        kind: Kind,
+        commands: list[list[bytes]],
+        scopes: Mapping[int, int],
+        size_bytes: int,
+        sink: Sink,
+        system: bool = False,
     ) -> None:
         """Take in WRITE or READ commands of one client. Commands of kind READ among writes are allowed, and are then
-        ordered with them through the log; `sink` hears once what became of them all."""
-        work = Work(kind, commands, scopes, size_bytes, sink, self._now_ms)
+        ordered with them through the log; `sink` hears once what became of them all. `system`: some are for the
+        ledger."""
+        work = Work(kind, commands, scopes, size_bytes, sink, self._now_ms, system)
+        if system:
+            self.screen.has_system = True
         (self._writes if kind is _WRITE else self._reads).append(work)
 
     def read_dirty(self, commands: list[list[bytes]], scopes: Mapping[int, int], wall_ms: int) -> list[Reply]:
@@ -180,7 +193,7 @@ class Replica:
 
         sink = RemoteSink(message.request_id, message.resp3, self.settings.frame_bytes_max - FRAME_SLACK_BYTES, send)
         size_bytes = sum(map(len, map(b"".join, message.commands)))
-        self.submit(Kind(message.kind), message.commands, message.scopes, size_bytes, sink)
+        self.submit(Kind(message.kind), message.commands, message.scopes, size_bytes, sink, message.system)
 
     def on_link_up(self, peer: int) -> None:
         """A new connection to `peer` is ready for use."""
@@ -327,17 +340,40 @@ class Replica:
                 work = self._writes.popleft()
                 size_bytes += work.size_bytes
                 works.append(work)
-            self._propose_one(works, wall_ms)
+            if self.screen.is_on:
+                self._propose_admitted(works, wall_ms)
+            else:
+                self._propose_one(works, wall_ms)
         deadline_ms = self.machine.deadline_ms()
         if deadline_ms is not None and deadline_ms <= wall_ms and not self._proposals:
             self._propose_one([], wall_ms)
 
     def _propose_one(self, works: list[Work], wall_ms: int) -> int:
+        return self._append(Batch(self._next_time_ms(wall_ms), self._random.getrandbits(63), *join(works)), works)
+
+    def _propose_admitted(self, works: list[Work], wall_ms: int) -> None:
+        """The same, after a look at each command."""
+        admitted = self.screen.admit(works)
+        if not admitted:
+            self._write_gathering.on_answered(len(self._writes), len(works))
+            return
+        system = any(work.system for work in admitted)
+        commands, scopes = join_admitted(admitted)
+        batch = Batch(self._next_time_ms(wall_ms), self._random.getrandbits(63), commands, scopes, system)
+        self._append(batch, admitted, screened=True)
+
+    def _propose_system(self, commands: list[list[bytes]], wall_ms: int) -> int:
+        """Put this leader's own commands for the ledger into the log, which no client may send."""
+        batch = Batch(self._next_time_ms(wall_ms), self._random.getrandbits(63), commands, {}, True)
+        return self._append(batch, [])
+
+    def _next_time_ms(self, wall_ms: int) -> int:
         self.log_time_ms = max(wall_ms, self.log_time_ms)
-        commands, scopes = join(works)
-        batch = Batch(self.log_time_ms, self._random.getrandbits(63), commands, scopes)
+        return self.log_time_ms
+
+    def _append(self, batch: Batch, works: list[Work], *, screened: bool = False) -> int:
         index = self.node.propose(_encode_batch(batch))
-        self._proposals.add(Proposal(index, self.node.term, batch, works))
+        self._proposals.add(Proposal(index, self.node.term, batch, works, screened))
         return index
 
     def _apply(self, entry: Entry) -> int:
@@ -360,15 +396,17 @@ class Replica:
             scopes=batch.scopes,
             wants_replies=bool(works),
         )
-        replies = self.machine.handle_write(context, batch.commands)
-        if works:
+        handle_write = self.ledger.handle_write if batch.system else self.machine.handle_write
+        replies = handle_write(context, batch.commands)
+        if proposal is not None and works:
             self._write_gathering.on_answered(len(self._writes), len(works))
-        answer(works, replies)
+            (answer_admitted if proposal.screened else answer)(works, replies)
         return 1 + len(batch.commands)
 
     def _take_back(self, works: list[Work]) -> None:
         """These were certainly not done. Ours are tried again, under their old deadline; another member's go back."""
         for work in works:
+            work.refusals = None
             if work.sink.remote:
                 work.sink.on_not_done(LEADERSHIP_LOST)
             elif work.kind is Kind.WRITE:
@@ -403,9 +441,14 @@ class Replica:
         works = self._rounds.take_answerable(self.applied)
         if works:
             self._read_gathering.on_answered(len(self._reads), len(works))
+            now_ms = max(wall_ms, self.log_time_ms)
+            if self.screen.is_on:
+                works = self.screen.admit(works)
+                commands, scopes = join_admitted(works)
+                answer_admitted(works, self.machine.handle_read(ReadContext(now_ms, scopes), commands))
+                return
             commands, scopes = join(works)
-            context = ReadContext(max(wall_ms, self.log_time_ms), scopes)
-            answer(works, self.machine.handle_read(context, commands))
+            answer(works, self.machine.handle_read(ReadContext(now_ms, scopes), commands))
 
     # ---- not the leader
 

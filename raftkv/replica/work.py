@@ -48,9 +48,15 @@ class Sink(Protocol):
 
 
 class Work:
-    """`since_ms` is when it arrived (the member's monotonic clock), `size_bytes` about what it takes up in an entry."""
+    """
+    since_ms: when it arrived (the member's monotonic clock).
+    size_bytes: about what it takes up in an entry.
+    system: whether any of the commands is for the ledger.
+    refusals: position of a command that the leader does not let into the log -> what it is answered instead.
+        None: all may go. Set by `Screen`, for one attempt.
+    """
 
-    __slots__ = ("commands", "kind", "scopes", "since_ms", "sink", "size_bytes")
+    __slots__ = ("commands", "kind", "refusals", "scopes", "since_ms", "sink", "size_bytes", "system")
 
     def __init__(
         self,
@@ -60,6 +66,7 @@ class Work:
         size_bytes: int,
         sink: Sink,
         since_ms: int,
+        system: bool = False,
     ) -> None:
         self.kind = kind
         self.commands = commands
@@ -67,6 +74,8 @@ class Work:
         self.size_bytes = size_bytes
         self.sink = sink
         self.since_ms = since_ms
+        self.system = system
+        self.refusals: dict[int, Error] | None = None
 
 
 def join(works: Sequence[Work]) -> tuple[list[list[bytes]], dict[int, int]]:

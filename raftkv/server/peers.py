@@ -30,7 +30,7 @@ from raftkv.wire.peer import (
     payload_bytes_of,
 )
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 HELLO_BYTES_MAX = 64 * 1024
 KEEPALIVE_S = 6
 """A link whose other end does not even answer the kernel's probes for so long is closed."""
