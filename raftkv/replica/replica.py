@@ -36,6 +36,8 @@ from raftkv.replica.ledger import Ledger
 from raftkv.replica.proposals import Proposal, Proposals
 from raftkv.replica.rounds import Rounds
 from raftkv.replica.screen import Screen, answer_admitted, join_admitted
+from raftkv.replica.sessions import Limits
+from raftkv.replica.versions import Versions
 from raftkv.replica.work import LEADERSHIP_LOST, NO_LEADER, NO_QUORUM, Sink, Work, answer, join
 from raftkv.storage.interface import LogStore, Write
 from raftkv.wire.peer import Forward, ForwardRefused, ForwardReply, ForwardUnknown, Hello, HelloReply, PeerMessage
@@ -48,6 +50,9 @@ _decode_batch = msgspec.msgpack.Decoder(Batch).decode
 
 class ReplicaSettings(msgspec.Struct, frozen=True):
     raft: RaftSettings = RaftSettings()
+
+    sessions: Limits = Limits()
+    """For exactly-once sessions. Those of the leader hold for all members."""
 
     forwards: bool = True
     """Send commands on to the leader; otherwise their clients are told where it is."""
@@ -95,7 +100,7 @@ class Replica:
         self.settings = settings
         self.machine = machine
         self.ledger = Ledger(machine)
-        self.screen = Screen(self.ledger.is_system, self.ledger.refusal)
+        self.screen = Screen(self.ledger, lambda: self.applied == self.node.log.last_index)
         self.node = Node(
             member_id,
             voters,
@@ -114,6 +119,12 @@ class Replica:
         self.applied = 0
         self.log_time_ms = 0
         """Time of the newest entry applied or proposed here."""
+
+        self.versions = Versions(member_id, self.node.voters, machine, self.ledger)
+        self._screen_versions()
+        self._duties_due = False
+        self._duty_index = 0
+        """The newest entry that this leader has proposed by duty."""
 
         self._members = tuple(sorted(self.node.voters))
         self._random = random
@@ -195,9 +206,10 @@ class Replica:
         size_bytes = sum(map(len, map(b"".join, message.commands)))
         self.submit(Kind(message.kind), message.commands, message.scopes, size_bytes, sink, message.system)
 
-    def on_link_up(self, peer: int) -> None:
-        """A new connection to `peer` is ready for use."""
+    def on_link_up(self, peer: int, machine_version: int = 1) -> None:
+        """A new connection to `peer`, whose machine is of that version, is ready for use."""
         self._stirred = True
+        self.versions.known[peer] = machine_version
         self._connected.add(peer)
         self._links_made[peer] = self._links_made.get(peer, 0) + 1
         self.node.on_link_reset(peer)
@@ -229,6 +241,7 @@ class Replica:
     def on_tick(self, now_ms: int) -> None:
         """Time has passed: elections, heartbeats, and works that have waited too long. `now_ms` never goes back."""
         self._stirred = True
+        self._duties_due = True
         self._now_ms = now_ms
         self.on_quiet()
         self.node.on_tick(now_ms)
@@ -259,6 +272,8 @@ class Replica:
         self._take_back(self._rounds.settle(node))
         if node.role is Role.LEADER:
             if self.applied >= node.term_start:
+                if self._duties_due:
+                    self._do_duties(wall_ms)
                 self._propose(wall_ms)
                 self._begin_read_round(wall_ms)
         else:
@@ -362,6 +377,14 @@ class Replica:
         batch = Batch(self._next_time_ms(wall_ms), self._random.getrandbits(63), commands, scopes, system)
         self._append(batch, admitted, screened=True)
 
+    def _do_duties(self, wall_ms: int) -> None:
+        """What a leader owes the ledger. One entry at a time, or each tick until it is applied would bring another."""
+        self._duties_due = False
+        if self.applied >= self._duty_index:
+            commands = self.ledger.duties(self.settings.sessions, self.versions.lowest, wall_ms)
+            if commands is not None:
+                self._duty_index = self._propose_system(commands, wall_ms)
+
     def _propose_system(self, commands: list[list[bytes]], wall_ms: int) -> int:
         """Put this leader's own commands for the ledger into the log, which no client may send."""
         batch = Batch(self._next_time_ms(wall_ms), self._random.getrandbits(63), commands, {}, True)
@@ -396,12 +419,18 @@ class Replica:
             scopes=batch.scopes,
             wants_replies=bool(works),
         )
-        handle_write = self.ledger.handle_write if batch.system else self.machine.handle_write
-        replies = handle_write(context, batch.commands)
+        if batch.system:
+            replies = self.ledger.handle_write(context, batch.commands)
+            self._screen_versions()
+        else:
+            replies = self.machine.handle_write(context, batch.commands)
         if proposal is not None and works:
             self._write_gathering.on_answered(len(self._writes), len(works))
             (answer_admitted if proposal.screened else answer)(works, replies)
         return 1 + len(batch.commands)
+
+    def _screen_versions(self) -> None:
+        self.screen.version_check = self.versions.refusal if self.versions.has_too_new else None
 
     def _take_back(self, works: list[Work]) -> None:
         """These were certainly not done. Ours are tried again, under their old deadline; another member's go back."""

@@ -17,27 +17,32 @@ from collections.abc import Callable, Sequence
 
 from raftkv.machines.interface import Kind
 from raftkv.machines.replies import Error, Reply, unknown_command
+from raftkv.replica.ledger import Ledger
 from raftkv.replica.work import Work
 
 Check = Callable[[Kind, list[bytes]], Error | None]
-"""(kind of its work, argv) -> why the command may not be carried out now; None: it may."""
+"""(kind of its work, argv of a command of the machine) -> why it may not be carried out now; None: it may."""
 
 
 class Screen:
-    """`is_system` tells names that mean something to the ledger, `system_check` judges its commands. `checks` are asked
-    about the machine's commands; whoever adds one calls for `is_on`."""
+    """`is_settled` tells whether all that is in the log has been applied here."""
 
-    def __init__(self, is_system: Callable[[list[bytes]], bool], system_check: Check) -> None:
+    def __init__(self, ledger: Ledger, is_settled: Callable[[], bool]) -> None:
         self.has_system = False
         """A work for the ledger has come in since the start."""
 
+        self.version_check: Check | None = None
+        """Set while there are commands that not all members have (`Versions.refusal`)."""
+
         self.checks: list[Check] = []
-        self._is_system = is_system
-        self._system_check = system_check
+        """Others, which judge by the present state. They must let pass what they cannot judge."""
+
+        self._ledger = ledger
+        self._is_settled = is_settled
 
     @property
     def is_on(self) -> bool:
-        return self.has_system or bool(self.checks)
+        return self.has_system or self.version_check is not None or bool(self.checks)
 
     def admit(self, works: list[Work]) -> list[Work]:
         """Those works of which something may be done."""
@@ -59,11 +64,24 @@ class Screen:
         return found or None
 
     def _refusal(self, work: Work, argv: list[bytes]) -> Error | None:
-        if self._is_system(argv):
-            # Works are joined: without the flag, it must not become the ledger's by its neighbour's.
-            return self._system_check(work.kind, argv) if work.system else unknown_command(argv)
-        for check in self.checks:
-            refusal = check(work.kind, argv)
+        if not self._ledger.is_system(argv):
+            return self._machine_refusal(work.kind, argv)
+        # Works are joined: a command without the flag must not become the ledger's by its neighbour's.
+        refusal = self._ledger.refusal(argv) if work.system else unknown_command(argv)
+        inner = self._ledger.inner(argv)
+        if refusal is not None or inner is None:
+            return refusal
+        # The state may have changed since it was applied; a repeat must get its first reply nevertheless. Whether it
+        # is one is certain only when nothing is under way.
+        return self._machine_refusal(work.kind, inner, by_state=self._is_settled() and self._ledger.is_new(argv))
+
+    def _machine_refusal(self, kind: Kind, argv: list[bytes], *, by_state: bool = True) -> Error | None:
+        if self.version_check is not None:
+            refusal = self.version_check(kind, argv)
+            if refusal is not None:
+                return refusal
+        for check in self.checks if by_state else ():
+            refusal = check(kind, argv)
             if refusal is not None:
                 return refusal
         return None

@@ -24,6 +24,7 @@ from raftkv.errors import ConfigError, Fatal
 from raftkv.machines.interface import StateMachine
 from raftkv.raft.settings import RaftSettings
 from raftkv.replica import Replica, ReplicaSettings
+from raftkv.replica.sessions import Limits
 from raftkv.server import driver as clock
 from raftkv.server.commands import LOCAL_COMMANDS
 from raftkv.server.disk import DiskThread
@@ -87,6 +88,7 @@ async def _serve(settings: Settings, log: Any) -> None:
         instance=clock.new_instance(),
         members=settings.cluster.members,
         client_address=settings.client.address,
+        machine_version=machine.version,
     )
     if settings.storage.fsync == "off":
         log.warning("fsync_off", reason="acknowledged writes can be lost when the machine loses power")
@@ -224,6 +226,13 @@ def replica_settings(settings: Settings) -> ReplicaSettings:
             inflight_appends_max=raft.inflight_appends_max,
             inflight_bytes_max=raft.inflight_bytes_max,
             log_cache_bytes_max=settings.storage.log_cache_bytes_max,
+        ),
+        sessions=Limits(
+            sessions_max=settings.session.sessions_max,
+            ttl_ms=settings.session.ttl_ms,
+            ttl_ms_max=settings.session.ttl_ms_max,
+            replies_max=settings.session.replies_max,
+            reply_bytes_max=settings.session.reply_bytes_max,
         ),
         forwards=settings.client.routing == "forward",
         proposals_inflight_max=raft.proposals_inflight_max,
