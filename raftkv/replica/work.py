@@ -50,7 +50,13 @@ class Sink(Protocol):
 
 
 class Work(msgspec.Struct, gc=False, eq=False):
-    """`since_ms` is when it arrived (the member's monotonic clock), `size_bytes` about what it takes up in an entry."""
+    """
+    since_ms: when it arrived (the member's monotonic clock).
+    size_bytes: about what it takes up in an entry.
+    system: whether any of the commands is for the ledger.
+    refusals: position of a command that the leader does not let into the log -> what it is answered instead.
+        None: all may go. Set by `Screen`, for one attempt.
+    """
 
     kind: Kind
     commands: list[list[bytes]]
@@ -58,6 +64,8 @@ class Work(msgspec.Struct, gc=False, eq=False):
     size_bytes: int
     sink: Sink
     since_ms: int
+    system: bool = False
+    refusals: dict[int, Error] | None = None
 
 
 def join(works: Sequence[Work]) -> tuple[list[list[bytes]], dict[int, int]]:

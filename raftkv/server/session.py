@@ -275,6 +275,7 @@ class Session(Connection):
         machine_commands: list[list[bytes]] = []
         scopes: dict[int, int] = {}
         kind = Kind.DIRTY
+        system = False
         for position, argv in enumerate(commands):
             row = self.server.lookup(argv[0])
             is_web_request = row is None and argv[0].lower() in WEB_REQUEST_WORDS
@@ -308,11 +309,12 @@ class Session(Connection):
                     scopes[len(machine_commands)] = self.db
                 machine_commands.append(argv)
                 kind = min(kind, row.kind)
+                system = system or row.name in self.server.system_names
                 slots.append(self._shown(None))
         self.server.stats.commands += len(slots) - len(machine_commands)
         if machine_commands:
             self._slots = slots
-            self._submit(kind, machine_commands, scopes)
+            self._submit(kind, machine_commands, scopes, system)
         elif slots:
             self._finish(b"".join(slot for slot in slots if slot))
         return None
@@ -342,7 +344,7 @@ class Session(Connection):
             return _HIDDEN if encoded is None else b""
         return encoded
 
-    def _submit(self, kind: Kind, commands: list[list[bytes]], scopes: Mapping[int, int]) -> None:
+    def _submit(self, kind: Kind, commands: list[list[bytes]], scopes: Mapping[int, int], system: bool = False) -> None:
         server = self.server
         count = len(commands)
         server.stats.commands += count
@@ -354,7 +356,7 @@ class Session(Connection):
         self.busy = True
         if size_bytes > server.command_bytes_max:
             return self.on_not_done(TOO_LARGE)
-        return server.replica.submit(kind, commands, scopes, size_bytes, self)
+        return server.replica.submit(kind, commands, scopes, size_bytes, self, system)
 
     def _answer_dirty(self, commands: list[list[bytes]], scopes: Mapping[int, int]) -> None:
         server = self.server
