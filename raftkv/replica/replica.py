@@ -355,7 +355,7 @@ class Replica:
                 work = self._writes.popleft()
                 size_bytes += work.size_bytes
                 works.append(work)
-            if self.screen.is_on:
+            if self.screen.concerns(works):
                 self._propose_admitted(works, wall_ms)
             else:
                 self._propose_one(works, wall_ms)
@@ -471,7 +471,7 @@ class Replica:
         if works:
             self._read_gathering.on_answered(len(self._reads), len(works))
             now_ms = max(wall_ms, self.log_time_ms)
-            if self.screen.is_on:
+            if self.screen.version_check is not None:
                 works = self.screen.admit(works)
                 commands, scopes = join_admitted(works)
                 answer_admitted(works, self.machine.handle_read(ReadContext(now_ms, scopes), commands))
