@@ -399,7 +399,7 @@ class Replica:
                 work = self._writes.popleft()
                 size_bytes += work.size_bytes
                 works.append(work)
-            if self.screen.is_on:
+            if self.screen.concerns(works):
                 self._propose_admitted(works, wall_ms)
             else:
                 self._propose_one(works, wall_ms)

@@ -8,7 +8,7 @@ is too old for. Such a command alone is refused; the rest of its pipeline goes o
     join_admitted        like `join`, without the refused commands
     answer_admitted      like `answer`, with the refusals put back between the replies
 
-All this is off (`is_on`) as long as there is nothing that it could refuse, and then costs nothing.
+Only entries that have a command for the ledger are looked at, and all while `is_on`. Otherwise it costs nothing.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Screen:
 
     def __init__(self, ledger: Ledger, is_settled: Callable[[], bool]) -> None:
         self.has_system = False
-        """A work for the ledger has come in since the start."""
+        """A work for the ledger has come in since the start: so before there was any, none need be looked for."""
 
         self.version_check: Check | None = None
         """Set while there are commands that not all members have (`Versions.refusal`)."""
@@ -46,14 +46,19 @@ class Screen:
         """Writes are refused then: the effects of what is done already come first."""
 
         self.checks: list[Check] = []
-        """Others, which judge by the present state. They must let pass what they cannot judge."""
+        """Others, which judge writes by the present state. They must let pass what they cannot judge."""
 
         self._ledger = ledger
         self._is_settled = is_settled
 
     @property
     def is_on(self) -> bool:
-        return self.has_system or self.version_check is not None or self.outbox_is_full or bool(self.checks)
+        """Whether there is anything to be asked about every write."""
+        return self.version_check is not None or self.outbox_is_full or bool(self.checks)
+
+    def concerns(self, works: list[Work]) -> bool:
+        """Whether these writes must be looked at."""
+        return self.is_on or (self.has_system and any(work.system for work in works))
 
     def admit(self, works: list[Work]) -> list[Work]:
         """Those works of which something may be done."""
@@ -100,9 +105,11 @@ class Screen:
             refusal = self.version_check(kind, argv)
             if refusal is not None:
                 return refusal
-        if self.outbox_is_full and by_state and kind is Kind.WRITE:
+        if kind is not Kind.WRITE or not by_state:
+            return None
+        if self.outbox_is_full:
             return OUTBOX_FULL
-        for check in self.checks if by_state else ():
+        for check in self.checks:
             refusal = check(kind, argv)
             if refusal is not None:
                 return refusal

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from random import Random
 from types import SimpleNamespace
@@ -89,7 +90,7 @@ async def test_a_durable_one_is_tried_again_ever_more_seldom(autojump_clock: tri
 
     scene = Scene(run, retry_ms_min=100, retry_ms_max=400)
     assert await scene.carry_out("mail", durable=True, within_s=60) == [("mail", False)] * 5 + [("mail", True)]
-    waits = [later - earlier for earlier, later in zip(tried, tried[1:], strict=False)]
+    waits = [later - earlier for earlier, later in itertools.pairwise(tried)]
     for wait, about in zip(waits, [0.1, 0.2, 0.4, 0.4, 0.4], strict=True):
         assert about / 2 <= wait <= about * 1.5
 
