@@ -100,7 +100,12 @@ class EmbeddedServer:
     @property
     def members(self) -> Mapping[int, str]:
         """Peer address of every member, this one included."""
-        return self._supervisor.members
+        members = self._supervisor.members
+        # A lone member may leave the port to the system.
+        return {
+            number: address.removesuffix(":0") + f":{self.peer_port}" if address.endswith(":0") else address
+            for number, address in members.items()
+        }
 
     @property
     def role(self) -> str:
