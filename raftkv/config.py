@@ -212,6 +212,8 @@ def _broken(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
         yield names, f"three heartbeat intervals must fit into the least election timeout ({_now(settings, names)})"
     if raft.no_leader_wait_ms > raft.request_timeout_ms:
         yield _pair("raft.no_leader_wait_ms", "at most", "raft.request_timeout_ms", settings)
+    if settings.session.ttl_ms > settings.session.ttl_ms_max:
+        yield _pair("session.ttl_ms", "at most", "session.ttl_ms_max", settings)
     if peer.reconnect_ms_min > peer.reconnect_ms_max:
         yield _pair("peer.reconnect_ms_min", "at most", "peer.reconnect_ms_max", settings)
 

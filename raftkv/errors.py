@@ -102,6 +102,17 @@ class StorageCorrupt(Fatal):
     """The log on disk is damaged before its tail, foreign, incomplete, or in use by another process."""
 
 
+class MachineTooOld(Fatal):
+    """The cluster uses commands that this member's machine does not have. Nothing is lost."""
+
+    def __init__(self, machine: str, version: int, needed: int) -> None:
+        super().__init__(
+            f"the machine {machine!r} is of version {version} here, and the cluster already uses version {needed}:"
+            " start this member with the newer software; its data directory is sound"
+        )
+        self.machine, self.version, self.needed = machine, version, needed
+
+
 class BrokenInvariant(Fatal):
     """The program is wrong, not its surroundings. Carries the numbers that disagree."""
 

@@ -260,6 +260,34 @@ class Redis:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Session:
+    """Exactly-once sessions (RAFT.SESSION, RAFT.ONCE). The leader's values hold for all members."""
+
+    sessions_max: int = _setting(
+        10_000, "Sessions open at a time; one more is refused, never an open one ended.", "sessions", ge=1, le=1_000_000
+    )
+    ttl_ms: int = _setting(
+        60_000, "How long a session lives without a command, if OPEN does not say it.", "milliseconds", ge=1
+    )
+    ttl_ms_max: int = _setting(
+        86_400_000,
+        "The longest that OPEN may ask for: until then a lost client's session takes room.",
+        "milliseconds",
+        ge=1,
+    )
+    replies_max: int = _setting(
+        128,
+        "Applied commands remembered in a session: a client may have so many unanswered ones at a time.",
+        "commands",
+        ge=1,
+        le=100_000,
+    )
+    reply_bytes_max: int = _setting(
+        64 * KIB, "Replies kept in a session; of more, those of the lowest numbers are dropped first.", "bytes", ge=0
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
     """All settings, checked. `cluster.members` is never empty in what `load` returns."""
 
@@ -273,6 +301,7 @@ class Settings:
     machine: Machine = field(default_factory=Machine)
     redis: Redis = Redis()
     supervision: Supervision = Supervision()
+    session: Session = Session()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

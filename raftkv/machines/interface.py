@@ -89,12 +89,14 @@ class Batch(msgspec.Struct, array_like=True, gc=False):
     commands: each an argv of bytes, name first.
     scopes: position in `commands` -> the connection's scope, where it is not 0. For the Redis machine the
         scope is the selected database. Nearly always empty, so it costs nothing.
+    system: whether any of the commands is for raftkv's own ledger (`replica/ledger.py`), not for the machine.
     """
 
     time_ms: int
     seed: int
     commands: list[list[bytes]]
     scopes: dict[int, int] = {}
+    system: bool = False
 
 
 class Effect(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,6 +129,7 @@ class Context:
     """
 
     __slots__ = (
+        "_first",
         "_random",
         "_seed",
         "effects",
@@ -159,14 +162,34 @@ class Context:
         self.session = session
         self.wants_replies = wants_replies
         self.effects: list[tuple[int, Effect]] = []
-        """(position of the command in this batch, what it wants done outside), in the order of `add_effect`."""
+        """(position of the command in the entry, what it wants done outside), in the order of `add_effect`."""
 
+        self._first = 0
         self._seed = seed
         self._random: Random | None = None
 
     def add_effect(self, position: int, effect: Effect) -> None:
         """Have `effect` carried out for the command at `position` of this batch."""
-        self.effects.append((position, effect))
+        self.effects.append((self._first + position, effect))
+
+    def part(self, first: int, stop: int, *, session: int = 0, wants_replies: bool | None = None) -> Context:
+        """The same entry for its commands from `first` up to `stop` alone. Their positions count from 0 again; chance
+        and effects are the whole entry's. Of a context that is no part itself."""
+        scopes = {position - first: scope for position, scope in self.scopes.items() if first <= position < stop}
+        part = Context(
+            index=self.index,
+            term=self.term,
+            time_ms=self.time_ms,
+            seed=self._seed,
+            members=self.members,
+            scopes=scopes,
+            session=session,
+            wants_replies=self.wants_replies if wants_replies is None else wants_replies,
+        )
+        part._random = self.random
+        part.effects = self.effects
+        part._first = first
+        return part
 
     @property
     def random(self) -> Random:

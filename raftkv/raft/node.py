@@ -105,6 +105,8 @@ class Node:
         self.round = 0
         self.confirmed_round = 0
         self.round_begun_ms = 0
+        self.asked: tuple[int, ...] = ()
+        """Whom the newest read round asked first."""
         self.heartbeat_due_ms = 0
 
         self._now: list[Addressed] = []

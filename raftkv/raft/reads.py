@@ -28,18 +28,26 @@ def begin_round(node: Node) -> int:
     `node.confirmed_round` has reached it."""
     node.round += 1
     node.round_begun_ms = node.now_ms
-    send_heartbeats(node, _quickest(node))
+    node.asked = _quickest(node)
+    send_heartbeats(node, node.asked)
     _count(node)
     return node.round
 
 
-def _quickest(node: Node) -> list[int]:
+def _quickest(node: Node) -> tuple[int, ...]:
     """As many members as make a quorum with this one: those that answered last. Asking more would cost them a wake-up
     for nothing; when one of these does not answer, the next tick asks all (`ask_again`)."""
     progress = node.progress
-    return sorted(progress, key=lambda peer: (progress[peer].round, progress[peer].heard_ms), reverse=True)[
-        : node.quorum - 1
-    ]
+    before = node.round - 1
+    for peer in node.asked:
+        if peer not in progress or progress[peer].round != before:
+            break
+    else:
+        if len(node.asked) == node.quorum - 1:
+            return node.asked  # they answered the last round, and nobody was quicker
+
+    quickest = sorted(progress, key=lambda peer: (progress[peer].round, progress[peer].heard_ms), reverse=True)
+    return tuple(quickest[: node.quorum - 1])
 
 
 def ask_again(node: Node) -> None:

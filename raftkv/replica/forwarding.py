@@ -97,11 +97,11 @@ class Forwarder:
 
     def forward(self, works: list[Work], leader_id: int, now_ms: int, bytes_max: int) -> list[Forward]:
         """Messages that carry `works` to the leader: one for each kind and RESP version among them, more only where
-        one would be larger than about `bytes_max`."""
-        groups: dict[tuple[Kind, bool], list[list[Work]]] = {}
-        sizes: dict[tuple[Kind, bool], int] = {}
+        one would be larger than about `bytes_max`. Those for the ledger go apart."""
+        groups: dict[tuple[Kind, bool, bool], list[list[Work]]] = {}
+        sizes: dict[tuple[Kind, bool, bool], int] = {}
         for work in works:
-            key = (work.kind, work.sink.resp3)
+            key = (work.kind, work.sink.resp3, work.system)
             parts = groups.setdefault(key, [[]])
             size_bytes = sizes.get(key, 0) + work.size_bytes
             if size_bytes > bytes_max and parts[-1]:
@@ -110,12 +110,12 @@ class Forwarder:
             parts[-1].append(work)
             sizes[key] = size_bytes
         messages = []
-        for (kind, resp3), parts in groups.items():
+        for (kind, resp3, system), parts in groups.items():
             for part in parts:
                 self._last_id += 1
                 self._under_way[self._last_id] = _Forwarded(leader_id, part, now_ms)
                 commands, scopes = join(part)
-                messages.append(Forward(self._last_id, int(kind), resp3, commands, scopes))
+                messages.append(Forward(self._last_id, int(kind), resp3, commands, scopes, system))
         return messages
 
     def on_reply(self, sender: int, message: ForwardReply) -> None:

@@ -32,8 +32,12 @@ from raftkv.raft.roles import Role
 from raftkv.raft.settings import RaftSettings
 from raftkv.replica.forwarding import FRAME_SLACK_BYTES, Answer, Forwarder, RemoteSink
 from raftkv.replica.gathering import Gathering
+from raftkv.replica.ledger import Ledger
 from raftkv.replica.proposals import Proposal, Proposals
 from raftkv.replica.rounds import Rounds
+from raftkv.replica.screen import Screen, answer_admitted, join_admitted
+from raftkv.replica.sessions import Limits
+from raftkv.replica.versions import Versions
 from raftkv.replica.work import LEADERSHIP_LOST, NO_LEADER, NO_QUORUM, Sink, Work, answer, join
 from raftkv.storage.interface import LogStore, Write
 from raftkv.wire.peer import Forward, ForwardRefused, ForwardReply, ForwardUnknown, Hello, HelloReply, PeerMessage
@@ -46,6 +50,9 @@ _decode_batch = msgspec.msgpack.Decoder(Batch).decode
 
 class ReplicaSettings(msgspec.Struct, frozen=True):
     raft: RaftSettings = RaftSettings()
+
+    sessions: Limits = Limits()
+    """For exactly-once sessions. Those of the leader hold for all members."""
 
     forwards: bool = True
     """Send commands on to the leader; otherwise their clients are told where it is."""
@@ -92,6 +99,8 @@ class Replica:
         recovered = store.recovered
         self.settings = settings
         self.machine = machine
+        self.ledger = Ledger(machine)
+        self.screen = Screen(self.ledger, lambda: self.applied == self.node.log.last_index)
         self.node = Node(
             member_id,
             voters,
@@ -110,6 +119,12 @@ class Replica:
         self.applied = 0
         self.log_time_ms = 0
         """Time of the newest entry applied or proposed here."""
+
+        self.versions = Versions(member_id, self.node.voters, machine, self.ledger)
+        self._screen_versions()
+        self._duties_due = False
+        self._duty_index = 0
+        """The newest entry that this leader has proposed by duty."""
 
         self._members = tuple(sorted(self.node.voters))
         self._random = random
@@ -135,11 +150,20 @@ class Replica:
     # ---- inputs
 
     def submit(
-        self, kind: Kind, commands: list[list[bytes]], scopes: Mapping[int, int], size_bytes: int, sink: Sink
+        self,
+        kind: Kind,
+        commands: list[list[bytes]],
+        scopes: Mapping[int, int],
+        size_bytes: int,
+        sink: Sink,
+        system: bool = False,
     ) -> None:
         """Take in WRITE or READ commands of one client. Commands of kind READ among writes are allowed, and are then
-        ordered with them through the log; `sink` hears once what became of them all."""
-        work = Work(kind, commands, scopes, size_bytes, sink, self._now_ms)
+        ordered with them through the log; `sink` hears once what became of them all. `system`: some are for the
+        ledger."""
+        work = Work(kind, commands, scopes, size_bytes, sink, self._now_ms, system)
+        if system:
+            self.screen.has_system = True
         (self._writes if kind is _WRITE else self._reads).append(work)
 
     def read_dirty(self, commands: list[list[bytes]], scopes: Mapping[int, int], wall_ms: int) -> list[Reply]:
@@ -180,11 +204,12 @@ class Replica:
 
         sink = RemoteSink(message.request_id, message.resp3, self.settings.frame_bytes_max - FRAME_SLACK_BYTES, send)
         size_bytes = sum(map(len, map(b"".join, message.commands)))
-        self.submit(Kind(message.kind), message.commands, message.scopes, size_bytes, sink)
+        self.submit(Kind(message.kind), message.commands, message.scopes, size_bytes, sink, message.system)
 
-    def on_link_up(self, peer: int) -> None:
-        """A new connection to `peer` is ready for use."""
+    def on_link_up(self, peer: int, machine_version: int = 1) -> None:
+        """A new connection to `peer`, whose machine is of that version, is ready for use."""
         self._stirred = True
+        self.versions.known[peer] = machine_version
         self._connected.add(peer)
         self._links_made[peer] = self._links_made.get(peer, 0) + 1
         self.node.on_link_reset(peer)
@@ -221,6 +246,7 @@ class Replica:
     def on_tick(self, now_ms: int) -> None:
         """Time has passed: elections, heartbeats, and works that have waited too long. `now_ms` never goes back."""
         self._stirred = True
+        self._duties_due = True
         self._now_ms = now_ms
         self.on_quiet()
         self.node.on_tick(now_ms)
@@ -251,6 +277,8 @@ class Replica:
         self._take_back(self._rounds.settle(node))
         if node.role is Role.LEADER:
             if self.applied >= node.term_start:
+                if self._duties_due:
+                    self._do_duties(wall_ms)
                 self._propose(wall_ms)
                 self._begin_read_round(wall_ms)
         else:
@@ -282,6 +310,8 @@ class Replica:
         self._take_back(self._rounds.settle(node))
         if self._rounds.has_confirmed:
             self._answer_reads(wall_ms)
+        if self._rounds.under_way:
+            self._read_ahead(wall_ms)
         return self.applied < node.log.commit
 
     @property
@@ -332,17 +362,48 @@ class Replica:
                 work = self._writes.popleft()
                 size_bytes += work.size_bytes
                 works.append(work)
-            self._propose_one(works, wall_ms)
+            if self.screen.is_on:
+                self._propose_admitted(works, wall_ms)
+            else:
+                self._propose_one(works, wall_ms)
         deadline_ms = self.machine.deadline_ms()
         if deadline_ms is not None and deadline_ms <= wall_ms and not self._proposals:
             self._propose_one([], wall_ms)
 
     def _propose_one(self, works: list[Work], wall_ms: int) -> int:
+        return self._append(Batch(self._next_time_ms(wall_ms), self._random.getrandbits(63), *join(works)), works)
+
+    def _propose_admitted(self, works: list[Work], wall_ms: int) -> None:
+        """The same, after a look at each command."""
+        admitted = self.screen.admit(works)
+        if not admitted:
+            self._write_gathering.on_answered(len(self._writes), len(works))
+            return
+        system = any(work.system for work in admitted)
+        commands, scopes = join_admitted(admitted)
+        batch = Batch(self._next_time_ms(wall_ms), self._random.getrandbits(63), commands, scopes, system)
+        self._append(batch, admitted, screened=True)
+
+    def _do_duties(self, wall_ms: int) -> None:
+        """What a leader owes the ledger. One entry at a time, or each tick until it is applied would bring another."""
+        self._duties_due = False
+        if self.applied >= self._duty_index:
+            commands = self.ledger.duties(self.settings.sessions, self.versions.lowest, wall_ms)
+            if commands is not None:
+                self._duty_index = self._propose_system(commands, wall_ms)
+
+    def _propose_system(self, commands: list[list[bytes]], wall_ms: int) -> int:
+        """Put this leader's own commands for the ledger into the log, which no client may send."""
+        batch = Batch(self._next_time_ms(wall_ms), self._random.getrandbits(63), commands, {}, True)
+        return self._append(batch, [])
+
+    def _next_time_ms(self, wall_ms: int) -> int:
         self.log_time_ms = max(wall_ms, self.log_time_ms)
-        commands, scopes = join(works)
-        batch = Batch(self.log_time_ms, self._random.getrandbits(63), commands, scopes)
+        return self.log_time_ms
+
+    def _append(self, batch: Batch, works: list[Work], *, screened: bool = False) -> int:
         index = self.node.propose(_encode_batch(batch))
-        self._proposals.add(Proposal(index, self.node.term, batch, works))
+        self._proposals.add(Proposal(index, self.node.term, batch, works, screened))
         return index
 
     def _apply(self, entry: Entry) -> int:
@@ -365,15 +426,23 @@ class Replica:
             scopes=batch.scopes,
             wants_replies=bool(works),
         )
-        replies = self.machine.handle_write(context, batch.commands)
-        if works:
+        if batch.system:
+            replies = self.ledger.handle_write(context, batch.commands)
+            self._screen_versions()
+        else:
+            replies = self.machine.handle_write(context, batch.commands)
+        if proposal is not None and works:
             self._write_gathering.on_answered(len(self._writes), len(works))
-        answer(works, replies)
+            (answer_admitted if proposal.screened else answer)(works, replies)
         return 1 + len(batch.commands)
+
+    def _screen_versions(self) -> None:
+        self.screen.version_check = self.versions.refusal if self.versions.has_too_new else None
 
     def _take_back(self, works: list[Work]) -> None:
         """These were certainly not done. Ours are tried again, under their old deadline; another member's go back."""
         for work in works:
+            work.refusals = None
             if work.sink.remote:
                 work.sink.on_not_done(LEADERSHIP_LOST)
             elif work.kind is Kind.WRITE:
@@ -404,13 +473,25 @@ class Replica:
             )
         self._rounds.begin(self.node, works, read_index)
 
-    def _answer_reads(self, wall_ms: int) -> None:
-        works = self._rounds.take_answerable(self.applied)
+    def _read_ahead(self, wall_ms: int) -> None:
+        works = self._rounds.works_to_read_ahead(self.applied)
         if works:
+            self._rounds.on_read_ahead(self._read(works, wall_ms))
+
+    def _answer_reads(self, wall_ms: int) -> None:
+        while True:
+            works, replies = self._rounds.take_answerable(self.applied)
+            if not works:
+                return
             self._read_gathering.on_answered(len(self._reads), len(works))
-            commands, scopes = join(works)
-            context = ReadContext(max(wall_ms, self.log_time_ms), scopes)
-            answer(works, self.machine.handle_read(context, commands))
+            answer(works, self._read(works, wall_ms) if replies is None else replies)
+
+    def _read(self, works: list[Work], wall_ms: int) -> list[Reply]:
+        commands, scopes = join(works)
+        context = ReadContext(max(wall_ms, self.log_time_ms), scopes)
+        if self.screen.version_check is None:
+            return self.machine.handle_read(context, commands)
+        return self.screen.read_admitted(self.machine, context, commands)
 
     # ---- not the leader
 

@@ -3,9 +3,14 @@
 ::
 
     waiting  --round begins-->  in the round  --a quorum answered-->  confirmed  --applied--> answered
+                                     '--read ahead, when applied already--'
 
 One round is under way at a time; reads that arrive meanwhile go together into the next. That begins when the confirmed
 ones are answered and their clients have come back (`gathering.py`).
+
+While the question is on its way, the leader reads ahead: it looks the answers up, and keeps them until the round is
+confirmed. That is as good as reading afterwards, for the state was read after the reads had come, at or behind their
+read index; and if the round fails, nobody sees them. Only so is the time of the round trip put to use.
 
 A confirmed read may be answered even after this member has stepped down: that it led was certain after the read had
 arrived, and the state at its read index is what a reader could have seen then.
@@ -15,6 +20,7 @@ from __future__ import annotations
 
 from collections import deque
 
+from raftkv.machines.replies import Reply
 from raftkv.raft.node import Node
 from raftkv.raft.roles import Role
 from raftkv.replica.work import Work
@@ -23,10 +29,12 @@ from raftkv.replica.work import Work
 class Rounds:
     def __init__(self) -> None:
         self._in_round: list[Work] = []
+        self._ahead: list[Reply] | None = None
+        """What has been read ahead for the works in the round."""
         self._term = 0
         self._number = 0
         self._read_index = 0
-        self._confirmed: deque[tuple[int, list[Work]]] = deque()
+        self._confirmed: deque[tuple[int, list[Work], list[Reply] | None]] = deque()
 
     @property
     def under_way(self) -> bool:
@@ -43,6 +51,14 @@ class Rounds:
         self._term = node.term
         self._number = node.begin_read_round()
 
+    def works_to_read_ahead(self, applied: int) -> list[Work]:
+        """The works in the round, when the state at index `applied` is recent enough and they were not read yet."""
+        return self._in_round if self._ahead is None and self._read_index <= applied else []
+
+    def on_read_ahead(self, replies: list[Reply]) -> None:
+        """The answers to `works_to_read_ahead`."""
+        self._ahead = replies
+
     def settle(self, node: Node) -> list[Work]:
         """Look whether the round under way is decided. Returns works that were in vain: leadership was lost. Numbers
         begin again with every leadership, so only this one's may be compared."""
@@ -50,25 +66,36 @@ class Rounds:
             return []
         if node.role is not Role.LEADER or node.term != self._term:
             lost, self._in_round = self._in_round, []
+            self._ahead = None
             return lost
         if node.confirmed_round >= self._number:
-            self._confirmed.append((self._read_index, self._in_round))
-            self._in_round = []
+            self._confirmed.append((self._read_index, self._in_round, self._ahead))
+            self._in_round, self._ahead = [], None
         return []
 
     def give_up_older_than(self, since_ms: int) -> list[Work]:
         """Works that have waited since before `since_ms`, for the quorum or for the read index: no longer wanted."""
-        late = []
-        for works in (self._in_round, *(works for _, works in self._confirmed)):
-            late += [work for work in works if work.since_ms < since_ms]
-            works[:] = [work for work in works if work.since_ms >= since_ms]
+        late: list[Work] = []
+        if _is_any_older(self._in_round, since_ms):
+            self._in_round = _without_older(self._in_round, since_ms, late)
+            self._ahead = None  # it no longer fits the works
+        for position, (read_index, works, _) in enumerate(self._confirmed):
+            if _is_any_older(works, since_ms):
+                self._confirmed[position] = (read_index, _without_older(works, since_ms, late), None)
         return late
 
-    def take_answerable(self, applied: int) -> list[Work]:
-        """Works that may be answered from the state at index `applied`."""
+    def take_answerable(self, applied: int) -> tuple[list[Work], list[Reply] | None]:
+        """Works that may be answered from the state at index `applied`, and the answers if they were read ahead."""
         if not self._confirmed or self._confirmed[0][0] > applied:
-            return []
-        _, works = self._confirmed.popleft()
-        while self._confirmed and self._confirmed[0][0] <= applied:
-            works += self._confirmed.popleft()[1]
-        return works
+            return [], None
+        _, works, replies = self._confirmed.popleft()
+        return works, replies
+
+
+def _is_any_older(works: list[Work], since_ms: int) -> bool:
+    return any(work.since_ms < since_ms for work in works)
+
+
+def _without_older(works: list[Work], since_ms: int, late: list[Work]) -> list[Work]:
+    late += [work for work in works if work.since_ms < since_ms]
+    return [work for work in works if work.since_ms >= since_ms]

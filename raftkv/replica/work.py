@@ -14,6 +14,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
+import msgspec
+
 from raftkv.machines.interface import Kind
 from raftkv.machines.replies import Error, Reply
 
@@ -47,26 +49,23 @@ class Sink(Protocol):
     def on_unknown(self, error: Error) -> None: ...
 
 
-class Work:
-    """`since_ms` is when it arrived (the member's monotonic clock), `size_bytes` about what it takes up in an entry."""
+class Work(msgspec.Struct, gc=False, eq=False):
+    """
+    since_ms: when it arrived (the member's monotonic clock).
+    size_bytes: about what it takes up in an entry.
+    system: whether any of the commands is for the ledger.
+    refusals: position of a command that the leader does not let into the log -> what it is answered instead.
+        None: all may go. Set by `Screen`, for one attempt.
+    """
 
-    __slots__ = ("commands", "kind", "scopes", "since_ms", "sink", "size_bytes")
-
-    def __init__(
-        self,
-        kind: Kind,
-        commands: list[list[bytes]],
-        scopes: Mapping[int, int],
-        size_bytes: int,
-        sink: Sink,
-        since_ms: int,
-    ) -> None:
-        self.kind = kind
-        self.commands = commands
-        self.scopes = scopes
-        self.size_bytes = size_bytes
-        self.sink = sink
-        self.since_ms = since_ms
+    kind: Kind
+    commands: list[list[bytes]]
+    scopes: Mapping[int, int]
+    size_bytes: int
+    sink: Sink
+    since_ms: int
+    system: bool = False
+    refusals: dict[int, Error] | None = None
 
 
 def join(works: Sequence[Work]) -> tuple[list[list[bytes]], dict[int, int]]:

@@ -91,6 +91,7 @@ class Calls:
 
     def __init__(self, server: Server) -> None:
         self._server = server
+        self._system_names = {name.encode() for name in server.system_names}
         self._bell = Bell(server.hub, self._on_rung)
         self._waiting: set[Call] = set()
         self._pings: list[trio.Event] = []
@@ -135,7 +136,8 @@ class Calls:
         if size_bytes > self._server.command_bytes_max:
             raise CommandError(TOO_LARGE.text)
         self._server.stats.commands += len(commands)
-        self._server.replica.submit(kind, commands, NO_SCOPES, size_bytes, call)
+        system = any(argv[0].lower() in self._system_names for argv in commands)
+        self._server.replica.submit(kind, commands, NO_SCOPES, size_bytes, call, system)
         self._bell.ring()
         self._waiting.add(call)
         try:

@@ -18,14 +18,28 @@ if TYPE_CHECKING:
 
 EVENTS = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
 _ARRIVED, _ROOM, _ENDING = select.EPOLLIN, select.EPOLLOUT, select.EPOLLRDHUP
-_DATA = _ARRIVED | _ROOM
+DATA = _ARRIVED | _ROOM
+"""What the kernel says of a healthy connection when bytes have come."""
+
 _BROKEN = select.EPOLLERR | select.EPOLLHUP
 
 
 class Connection:
     """Subclasses say what arriving bytes mean (`on_readable`) and what follows a close (`on_closed`)."""
 
-    __slots__ = ("_due", "_out", "_soon", "close_when_sent", "closed", "ending", "fd", "hub", "out_bytes", "sock")
+    __slots__ = (
+        "_due",
+        "_out",
+        "_send",
+        "_soon",
+        "close_when_sent",
+        "closed",
+        "ending",
+        "fd",
+        "hub",
+        "out_bytes",
+        "sock",
+    )
 
     def __init__(self, hub: Hub, sock: socket.socket) -> None:
         self.hub = hub
@@ -41,9 +55,10 @@ class Connection:
         self._out: deque[memoryview] = deque()
         self._soon = b""
         self._due = False
+        self._send = sock.send
 
     def on_event(self, events: int) -> None:
-        if events == _DATA and not self._out:  # nearly always
+        if events == DATA and not self._out:  # nearly always
             self.on_readable()
             return
         if self._out and events & _ROOM:
@@ -60,6 +75,11 @@ class Connection:
 
     def on_closed(self, reason: str) -> None:
         """Called once, after the socket is closed."""
+
+    @property
+    def has_kept(self) -> bool:
+        """Whether the socket did not take all that was sent."""
+        return bool(self._out)
 
     @property
     def has_unsent(self) -> bool:
@@ -95,7 +115,7 @@ class Connection:
         sent = 0
         if not self._out:
             try:
-                sent = self.sock.send(data)
+                sent = self._send(data)
             except BlockingIOError:
                 pass
             except OSError as error:
@@ -113,7 +133,7 @@ class Connection:
         while self._out:
             chunk = self._out[0]
             try:
-                sent = self.sock.send(chunk)
+                sent = self._send(chunk)
             except BlockingIOError:
                 return
             except OSError as error:

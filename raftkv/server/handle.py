@@ -145,12 +145,14 @@ class EmbeddedServer:
         Unsupported, since this version cannot change the members yet.
         """
         await trio.lowlevel.checkpoint()
-        try:
-            split_address(address)
-        except ValueError as error:
-            raise YourFault(str(error)) from error
+        is_member = self.members.get(server_id) == address
+        if not is_member:
+            try:
+                split_address(address)
+            except ValueError as error:
+                raise YourFault(str(error)) from error
         self._check_may_change()
-        if self.members.get(server_id) != address:
+        if not is_member:
             raise Unsupported(f"member {server_id} cannot be added: this version cannot change the members yet")
 
     async def remove_server(self, server_id: int) -> None:

@@ -30,7 +30,8 @@ EVENTS_PER_PASS_MAX = 512
 
 
 class Handler(Protocol):
-    def on_event(self, events: int) -> None: ...
+    @property
+    def on_event(self) -> Callable[[int], None]: ...
 
 
 class Continues(Protocol):
@@ -44,14 +45,17 @@ class Sends(Protocol):
 class Hub:
     def __init__(self) -> None:
         self._epoll = select.epoll()
-        self._handlers: dict[int, Handler] = {}
+        self._handlers: dict[int, Callable[[int], None]] = {}
         self._ready: list[Continues] = []
         self._sends: list[Sends] = []
+        self.send_at_end: Callable[[Sends], None] = self._sends.append
+        """Have `send_what_is_due()` of a connection called at the end of this pass. (Hot: the list's own method.)"""
+
         self.pass_ms = 0
         """When the present pass began, in the driver's milliseconds: exact enough for who was active when."""
 
     def add(self, fd: int, handler: Handler, events: int) -> None:
-        self._handlers[fd] = handler
+        self._handlers[fd] = handler.on_event
         self._epoll.register(fd, events)
 
     def remove(self, fd: int) -> None:
@@ -63,15 +67,12 @@ class Hub:
         others go first. Only from within a pass."""
         self._ready.append(continues)
 
-    def send_at_end(self, connection: Sends) -> None:
-        """Have `connection.send_what_is_due()` called at the end of this pass."""
-        self._sends.append(connection)
-
     def send_all(self) -> None:
         """Call it for all. To be called whenever replies may have come up outside of a pass, too."""
-        sends, self._sends = self._sends, []
+        sends = self._sends
         for connection in sends:
             connection.send_what_is_due()
+        sends.clear()
 
     async def run(self, turn: Callable[[bool], bool], now_ms: Callable[[], int]) -> None:
         """Serve until cancelled. `turn` is called once after each pass, and told
@@ -99,9 +100,9 @@ class Hub:
         events = self._epoll.poll(wait_s, EVENTS_PER_PASS_MAX)
         handlers = self._handlers
         for fd, mask in events:
-            handler = handlers.get(fd)  # an earlier event of this pass may have closed it
-            if handler is not None:
-                handler.on_event(mask)
+            on_event = handlers.get(fd)  # an earlier event of this pass may have closed it
+            if on_event is not None:
+                on_event(mask)
         if self._ready:
             ready, self._ready = self._ready, []
             for continues in ready:

@@ -87,7 +87,7 @@ class Links:
         hub: Hub,
         *,
         read_clock: Callable[[], int],
-        on_up: Callable[[int], None],
+        on_up: Callable[[int, int], None],
         on_down: Callable[[int], None],
         on_message: Callable[[int, PeerMessage], None],
         frame_bytes_max: int,
@@ -114,7 +114,9 @@ class Links:
     def __iter__(self) -> Iterator[Link]:
         return iter(self._links.values())
 
-    def add(self, sock: socket.socket, peer_id: int, instance: int, client_address: str) -> Link:
+    def add(
+        self, sock: socket.socket, peer_id: int, instance: int, client_address: str, machine_version: int = 1
+    ) -> Link:
         """Take over a connection whose handshake is done. An older link to the same member is closed first."""
         old = self._links.get(peer_id)
         if old is not None:
@@ -124,7 +126,7 @@ class Links:
         self.client_addresses[peer_id] = client_address
         self.hub.add(link.fd, link, EVENTS)
         self._log.info("peer_connected", peer=peer_id)
-        self._on_up(peer_id)
+        self._on_up(peer_id, machine_version)
         return link
 
     def on_gone(self, link: Link, reason: str) -> None:

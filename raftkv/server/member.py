@@ -17,6 +17,7 @@ import trio
 from raftkv.machines.interface import StateMachine
 from raftkv.raft.settings import RaftSettings
 from raftkv.replica import Replica, ReplicaSettings
+from raftkv.replica.sessions import Limits
 from raftkv.server import driver as clock
 from raftkv.server.calls import Calls
 from raftkv.server.commands import LOCAL_COMMANDS
@@ -111,12 +112,13 @@ class Member:
             cluster_id=plan.identity.cluster_id,
             log_last_index=self.replica.node.log.last_index,
         )
-        peers = Peers(plan.settings, plan.identity, self._links, plan.random, plan.log)
+        identity = msgspec.structs.replace(plan.identity, machine_version=self.replica.machine.version)
+        peers = Peers(plan.settings, identity, self._links, plan.random, plan.log)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.hub.run, self._driver.turn, clock.now_ms)
             nursery.start_soon(self._tick)
             nursery.start_soon(peers.run, ports.peers())
-            nursery.start_soon(accept_clients, ports.clients(), self.server.add_session, self._accepting)
+            nursery.start_soon(accept_clients, ports.clients(), self.server.add_session, self._accepting, plan.log)
             nursery.start_soon(self._watch_role)
 
     async def drain(self) -> None:
@@ -184,4 +186,11 @@ def replica_settings(settings: Settings) -> ReplicaSettings:
         frame_bytes_max=settings.peer.frame_bytes_max,
         no_leader_wait_ms=raft.no_leader_wait_ms,
         request_timeout_ms=raft.request_timeout_ms,
+        sessions=Limits(
+            sessions_max=settings.session.sessions_max,
+            ttl_ms=settings.session.ttl_ms,
+            ttl_ms_max=settings.session.ttl_ms_max,
+            replies_max=settings.session.replies_max,
+            reply_bytes_max=settings.session.reply_bytes_max,
+        ),
     )

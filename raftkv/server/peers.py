@@ -30,7 +30,7 @@ from raftkv.wire.peer import (
     payload_bytes_of,
 )
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 HELLO_BYTES_MAX = 64 * 1024
 KEEPALIVE_S = 6
 """A link whose other end does not even answer the kernel's probes for so long is closed."""
@@ -44,6 +44,7 @@ class Identity(msgspec.Struct, frozen=True):
     instance: int
     members: dict[int, str]
     client_address: str
+    machine_version: int = 1
 
     def hello(self) -> Hello:
         return Hello(
@@ -54,6 +55,7 @@ class Identity(msgspec.Struct, frozen=True):
             self.members[self.member_id],
             self.client_address,
             self.members,
+            self.machine_version,
         )
 
 
@@ -91,7 +93,9 @@ class Peers:
                 continue
             wait_ms = settings.reconnect_ms_min
             self._forget(peer_id)
-            link = self._links.add(_take_socket(stream), peer_id, reply.instance, reply.client_address)
+            link = self._links.add(
+                _take_socket(stream), peer_id, reply.instance, reply.client_address, reply.machine_version
+            )
             await link.gone.wait()
 
     async def _dial(self, peer_id: int, address: str) -> tuple[trio.SocketStream, HelloReply]:
@@ -125,7 +129,12 @@ class Peers:
                     self._say_once(caller, "peer_refused", reason)
                 identity = self._identity
                 reply = HelloReply(
-                    reason is None, reason or "", identity.member_id, identity.instance, identity.client_address
+                    reason is None,
+                    reason or "",
+                    identity.member_id,
+                    identity.instance,
+                    identity.client_address,
+                    identity.machine_version,
                 )
                 await stream.send_all(encode_frame(reply))
         except (OSError, ProtocolError, trio.TooSlowError, trio.BrokenResourceError) as error:
@@ -133,7 +142,9 @@ class Peers:
             return
         if reason is None and isinstance(hello, Hello):
             self._forget(hello.member_id)
-            self._links.add(_take_socket(stream), hello.member_id, hello.instance, hello.client_address)
+            self._links.add(
+                _take_socket(stream), hello.member_id, hello.instance, hello.client_address, hello.machine_version
+            )
 
     def _refusal(self, hello: PeerMessage) -> str | None:
         """Why this caller is not let in; None: it is."""

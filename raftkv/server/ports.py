@@ -6,9 +6,10 @@ kernel's queue instead of being refused, and nobody else can take the port: each
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import trio
 
@@ -16,6 +17,11 @@ from raftkv.errors import ConfigError
 from raftkv.settings import Settings
 
 BACKLOG = 4096
+ACCEPTS_AT_ONCE_MAX = 1000
+OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+OUT_OF_RESOURCES_WAIT_S = 0.1
+"""Trying again at once would be all that the member does: the socket stays readable."""
+
 CLIENT_KEEPALIVE_IDLE_S = 300
 """The kernel asks clients that have been silent for so long whether they are still there."""
 
@@ -43,11 +49,12 @@ class Ports:
     def peer_port(self) -> int:
         return _number(self._peers)
 
-    def clients(self) -> list[trio.SocketListener]:
-        return _duplicates(self._clients)
+    def clients(self) -> list[socket.socket]:
+        """For `accept_clients`; without trio's wrapping."""
+        return [socket.socket(fileno=listener.socket.dup().detach()) for listener in self._clients]
 
     def peers(self) -> list[trio.SocketListener]:
-        return _duplicates(self._peers)
+        return [trio.SocketListener(listener.socket.dup()) for listener in self._peers]
 
     def close_clients(self) -> None:
         """Refuse new clients from now on (once the life's own listeners are closed, too)."""
@@ -69,38 +76,62 @@ def _number(listeners: list[trio.SocketListener]) -> int:
     return int(listeners[0].socket.getsockname()[1])
 
 
-def _duplicates(listeners: list[trio.SocketListener]) -> list[trio.SocketListener]:
-    return [trio.SocketListener(listener.socket.dup()) for listener in listeners]
-
-
 def _close(listeners: list[trio.SocketListener]) -> None:
     for listener in listeners:
         listener.socket.close()
 
 
 async def accept_clients(
-    listeners: list[trio.SocketListener], add: Callable[[socket.socket, str, str], None], accepting: trio.CancelScope
+    listening: list[socket.socket],
+    add: Callable[[socket.socket, str, str], None],
+    accepting: trio.CancelScope,
+    log: Any,
 ) -> None:
-    """Hand each new connection to `add` with its two addresses, until `accepting` is cancelled."""
+    """Hand each new connection to `add` with its two addresses, until `accepting` is cancelled; closes `listening`."""
+    try:
+        with accepting:
+            async with trio.open_nursery() as nursery:
+                for sock in listening:
+                    nursery.start_soon(_accept_from, sock, add, log)
+    finally:
+        for sock in listening:
+            sock.close()
 
-    async def accept(stream: trio.SocketStream) -> None:
-        raw = socket.socket(fileno=stream.socket.detach())
-        try:
-            raw.setblocking(False)
-            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            # A client whose machine lost power never says goodbye.
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, CLIENT_KEEPALIVE_IDLE_S)
-            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, CLIENT_KEEPALIVE_IDLE_S // 10)
-            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
-            address, local = _text(raw.getpeername()), _text(raw.getsockname())
-        except OSError:
-            raw.close()  # gone before we came to it
-            return
-        add(raw, address, local)
 
-    with accepting:
-        await trio.serve_listeners(accept, listeners)
+async def _accept_from(listening: socket.socket, add: Callable[[socket.socket, str, str], None], log: Any) -> NoReturn:
+    """Everybody who waits is let in at once: a busy hub gives trio a turn only every 10 ms, and with one client for
+    each turn the fiftieth would wait for half a second."""
+    listening.setblocking(False)
+    while True:
+        await trio.lowlevel.wait_readable(listening)
+        for _ in range(ACCEPTS_AT_ONCE_MAX):
+            try:
+                connection, _address = listening.accept()
+            except BlockingIOError:
+                break
+            except OSError as error:
+                if error.errno in OUT_OF_RESOURCES:
+                    log.warning("cannot_accept", reason=error.strerror)
+                    await trio.sleep(OUT_OF_RESOURCES_WAIT_S)
+                    break
+                continue  # whoever it was is gone again
+            _admit(connection, add)
+
+
+def _admit(connection: socket.socket, add: Callable[[socket.socket, str, str], None]) -> None:
+    try:
+        connection.setblocking(False)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # A client whose machine lost power never says goodbye.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, CLIENT_KEEPALIVE_IDLE_S)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, CLIENT_KEEPALIVE_IDLE_S // 10)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+        address, local = _text(connection.getpeername()), _text(connection.getsockname())
+    except OSError:
+        connection.close()  # gone before we came to it
+        return
+    add(connection, address, local)
 
 
 def _text(name: Any) -> str:

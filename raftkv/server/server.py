@@ -45,7 +45,7 @@ class Server:
         local_commands: Mapping[bytes, Command],
         log: Any,
     ) -> None:
-        """`local_commands` are the connection's own; together with the machine's they are the command table."""
+        """`local_commands` are the connection's own; with the machine's and the ledger's they are the command table."""
         self.settings = settings
         self.hub = hub
         self.replica = replica
@@ -56,11 +56,16 @@ class Server:
         self.command_bytes_max = command_bytes_max(settings)
         self.started_ms = driver.now_ms()
         self.stopping = False
-        self.commands: dict[bytes, Command] = {**replica.machine.commands, **local_commands}
+        system_commands = replica.ledger.commands
+        self.commands: dict[bytes, Command] = {**replica.machine.commands, **system_commands, **local_commands}
         self.machine_commands = {
-            name: (row.arity, int(row.kind)) for name, row in self.commands.items() if row.kind is not Kind.LOCAL
+            name: (row.arity, int(row.kind))
+            for name, row in self.commands.items()
+            if row.kind is not Kind.LOCAL and name not in system_commands
         }
         """What a session's hot loop needs of the machine's rows: usual spelling of the name -> (arity, kind)."""
+
+        self.system_names = {row.name for row in system_commands.values()}
 
         self.sessions: dict[int, Session] = {}
         self.parked: set[Session] = set()

@@ -91,12 +91,13 @@ class Clients:
         count = random.choice((1, 1, 1, 2, 4))
         if random.random() < 0.4:
             return Kind.READ, [[random.choice((b"GET", b"GET", b"STRLEN")), self._key()] for _ in range(count)]
-        return Kind.WRITE, [self._draw_write(), *(self._draw_any() for _ in range(count - 1))]
+        return Kind.WRITE, [self.draw_write(), *(self._draw_any() for _ in range(count - 1))]
 
     def _draw_any(self) -> list[bytes]:
-        return [b"GET", self._key()] if self._random.random() < 0.3 else self._draw_write()
+        return [b"GET", self._key()] if self._random.random() < 0.3 else self.draw_write()
 
-    def _draw_write(self) -> list[bytes]:
+    def draw_write(self) -> list[bytes]:
+        """A write of the Redis machine."""
         key = self._key()
         if key.startswith(b"c"):
             return [b"INCR", key] if self._random.random() < 0.97 else [b"DEL", key]

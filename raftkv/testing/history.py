@@ -31,6 +31,7 @@ class Operation:
     __slots__ = (
         "commands",
         "invoked_us",
+        "is_retried",
         "kind",
         "number",
         "outcome",
@@ -46,6 +47,7 @@ class Operation:
         self.commands = commands
         self.invoked_us = invoked_us
         self.scope = scope
+        self.is_retried = commands[0][0].startswith(b"RAFT.")
         self.outcome: Outcome | None = None
         self.returned_us = 0
         self.replies: list[object] = []

@@ -254,7 +254,9 @@ class Member:
 
     def _submit(self, replica: Replica, kind: Kind, commands: list[list[bytes]], scope: int, sink: Sink) -> None:
         size_bytes = sum(len(argument) for argv in commands for argument in argv)
-        replica.submit(kind, commands, dict.fromkeys(range(len(commands)), scope) if scope else {}, size_bytes, sink)
+        scopes = dict.fromkeys(range(len(commands)), scope) if scope else {}
+        system = any(replica.ledger.is_system(argv) for argv in commands)
+        replica.submit(kind, commands, scopes, size_bytes, sink, system)
 
     def _synced(self, replica: Replica, sequence: int) -> None:
         replica.on_synced(sequence)

@@ -13,6 +13,7 @@ import msgspec
 from raftkv.raft.settings import RaftSettings
 from raftkv.replica import ReplicaSettings
 from raftkv.replica.forwarding import FRAME_SLACK_BYTES
+from raftkv.replica.sessions import Limits
 
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +53,10 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     wall_spread_ms: int = 0
 
     clients: int = 4
+    session_clients: int = 0
+    """Clients that have each write applied exactly once, by sessions (see once.py). For machine "redis"."""
+
+    session_ttl_ms: int = 60_000
     think_us: tuple[int, int] = (1000, 40_000)
     patience_ms: int = 1500
     """A client that hears nothing for so long turns to another member; it does not know what became of its command."""
@@ -89,11 +94,14 @@ def draw(seed: int) -> Scenario:
     choice, chance = random.choice, random.random
     datagrams = chance() < 0.4
     frames = chance() < 0.6
+    by_sessions = Random(f"sessions/{seed}")  # of its own: a seed stands for the same run as before there were any
     return Scenario(
         seed=seed,
+        session_clients=by_sessions.choice((0, 1, 2)),
+        session_ttl_ms=by_sessions.choice((300, 2000, 60_000)),
         members=choice((3, 3, 4, 5, 5)),
         machine=choice(("redis", "redis", "redis", "register")),
-        replica=_draw_settings(random),
+        replica=_draw_settings(random, by_sessions),
         duration_ms=choice((1500, 2500, 4000)),
         tick_ms=choice((10, 20, 40)),
         delay_us=choice(((50, 300), (100, 2000), (500, 15_000))),
@@ -115,7 +123,7 @@ def draw(seed: int) -> Scenario:
     )
 
 
-def _draw_settings(random: Random) -> ReplicaSettings:
+def _draw_settings(random: Random, by_sessions: Random) -> ReplicaSettings:
     choice = random.choice
     election_ms_min = choice((100, 150, 400))
     return ReplicaSettings(
@@ -128,6 +136,11 @@ def _draw_settings(random: Random) -> ReplicaSettings:
             inflight_appends_max=choice((1, 2, 64)),
             inflight_bytes_max=choice((1, 500, 16 * 1024 * 1024)),
             log_cache_bytes_max=choice((0, 2000, 16 * 1024 * 1024)),
+        ),
+        sessions=Limits(
+            sessions_max=by_sessions.choice((2, 10_000)),
+            replies_max=by_sessions.choice((1, 3, 128)),
+            reply_bytes_max=by_sessions.choice((0, 10, 65_536)),
         ),
         forwards=random.random() < 0.85,
         proposals_inflight_max=choice((1, 2, 5)),

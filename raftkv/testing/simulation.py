@@ -26,6 +26,7 @@ from raftkv.testing.invariants import ALL_INVARIANTS, Facts, Watchers
 from raftkv.testing.linearizability import check_history
 from raftkv.testing.member import Member
 from raftkv.testing.network import Network
+from raftkv.testing.once import SessionClients
 from raftkv.testing.scenario import Scenario, draw
 from raftkv.testing.schedule import Schedule
 from raftkv.testing.trace import Trace
@@ -74,6 +75,7 @@ class Simulation:
         }
         self.facts.members = self.members
         self.clients = Clients(self.schedule, self.random, scenario, self.members, self.trace)
+        self.session_clients = SessionClients(self.schedule, scenario, self.members, self.clients)
         self.faults = Faults(self.schedule, self.random, scenario, self.members, self.network, self.trace)
 
     def _draw_clock(self) -> Clock:
@@ -92,12 +94,13 @@ class Simulation:
         try:
             self.start()
             self.clients.start()
+            self.session_clients.start()
             self.faults.start()
             self.run_for(self.scenario.duration_ms)
             self.clients.working = False
             self.faults.end_all()
             self.converge()
-            check_history(self.clients.operations)
+            check_history(self.clients.operations + self.session_clients.told())
         except RuleBroken as broken:
             raise self._failed(broken.rule, broken.what) from broken
         except (RaftkvError, AssertionError, ArithmeticError, LookupError, TypeError, ValueError) as error:

@@ -41,6 +41,7 @@ class Hello(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=16):
     protocol: version of this file's language; both ends must speak the same.
     instance: random number of the process, so that a restarted member is told from a repeated connection.
     members: id -> peer address, as the sender believes; members that disagree must not work together.
+    machine_version: `StateMachine.version` of the sender's machine.
     """
 
     protocol: int
@@ -50,6 +51,7 @@ class Hello(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=16):
     peer_address: str
     client_address: str
     members: dict[int, str]
+    machine_version: int = 1
 
 
 class HelloReply(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=17):
@@ -60,6 +62,7 @@ class HelloReply(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=17)
     member_id: int
     instance: int
     client_address: str
+    machine_version: int = 1
 
 
 class Forward(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=18):
@@ -68,7 +71,7 @@ class Forward(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=18):
     request_id: the sender's number, unique on this connection; the answer repeats it.
     kind: `machines.interface.Kind` of all of them.
     resp3: whether replies are to be encoded for RESP3.
-    scopes: as in `machines.interface.Batch`.
+    scopes, system: as in `machines.interface.Batch`.
     """
 
     request_id: int
@@ -76,6 +79,7 @@ class Forward(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=18):
     resp3: bool
     commands: list[list[bytes]]
     scopes: dict[int, int]
+    system: bool = False
 
 
 class ForwardReply(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=19):

@@ -81,7 +81,7 @@ class Caller:
 def hello(cluster: Cluster, member_id: int, **changes: Any) -> Hello:
     members = {member.id: f"127.0.0.1:{member.peer_port}" for member in cluster}
     sound = Hello(
-        protocol=1,
+        protocol=2,
         cluster_id=cluster_id("raftkv", members),
         member_id=member_id,
         instance=INSTANCE,
@@ -184,7 +184,7 @@ def test_garbage(cluster: Cluster, undisturbed: None) -> None:
 @pytest.mark.parametrize(
     ("caller_id", "changes", "reason"),
     [
-        (1, {"protocol": 2}, "protocol version 2, but this member speaks 1"),
+        (1, {"protocol": 3}, "protocol version 3, but this member speaks 2"),
         (1, {"cluster_id": "0123456789abcdef"}, "cluster 0123456789abcdef, but this member belongs to"),
         (1, {"members": {1: "127.0.0.1:1", 2: "127.0.0.1:2", 3: "127.0.0.1:3"}}, "the member lists differ"),
         (1, {"members": {}}, "the member lists differ: {} there"),

@@ -1,9 +1,9 @@
 """One random schedule of a cluster's life from one seed, with the checkers looking on.
 
 Each step is one of: let time pass, deliver some message (any, not only the oldest), repeat one, lose one, propose,
-begin a read, trigger an election, finish some disk writes, crash (any prefix of the unfinished writes may survive), restart, cut the
-network, heal it, replace a connection. At the end the faults stop, and the cluster must come to agree and to
-work again within a bounded time: that catches whatever gets stuck.
+begin a read, trigger an election, finish some disk writes, crash (any prefix of the unfinished writes may survive),
+restart, cut the network, heal it, replace a connection. At the end the faults stop, and the cluster must come to agree
+and to work again within a bounded time: that catches whatever gets stuck.
 """
 
 from __future__ import annotations

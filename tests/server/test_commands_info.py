@@ -225,10 +225,15 @@ def test_status_of_the_leader(three: Cluster) -> None:
         b"quorum": 2,
         b"cluster_id": three.server.cluster_id.encode(),
         b"uptime_ms": 0,
+        b"machine": b"redis",
+        b"machine_version": 1,
+        b"machine_version_effective": 1,
+        b"sessions": 0,
     }
     late = {b"match": 2, b"lag": 1, b"connected": 0, b"last_heard_ms": None}
     assert {name: peers[1][name] for name in late} == late
     assert (peers[0][b"match"], peers[0][b"next"], peers[0][b"lag"], peers[0][b"last_heard_ms"]) == (3, 4, 0, 0)
+    assert [peer[b"machine_version"] for peer in peers] == [1, 1]
     assert (peers[0][b"address"], peers[0][b"client_address"]) == (b"127.0.0.1:8002", b"127.0.0.1:7002")
 
 

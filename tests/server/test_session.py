@@ -38,7 +38,13 @@ class Desk:
         monkeypatch.setattr(cluster.server.replica, "read_dirty", self._read_dirty)
 
     def _submit(
-        self, kind: Kind, commands: list[list[bytes]], scopes: Mapping[int, int], size_bytes: int, sink: Sink
+        self,
+        kind: Kind,
+        commands: list[list[bytes]],
+        scopes: Mapping[int, int],
+        size_bytes: int,
+        sink: Sink,
+        system: bool = False,
     ) -> None:
         self.submitted.append(Submitted(kind, _lines(commands), dict(scopes), sink))
 

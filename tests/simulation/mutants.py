@@ -18,13 +18,15 @@ from raftkv.machines.replies import Reply
 from raftkv.raft import node as node_module
 from raftkv.raft import reads, replication, roles
 from raftkv.raft.log import Log
-from raftkv.raft.messages import HardState, RaftMessage
+from raftkv.raft.messages import Entry, HardState, RaftMessage
 from raftkv.raft.node import Node, Output
 from raftkv.raft.quorum import agreed
 from raftkv.raft.settings import RaftSettings
 from raftkv.replica import Replica, ReplicaSettings, Turn
 from raftkv.replica.forwarding import Forwarder
+from raftkv.replica.ledger import Ledger
 from raftkv.replica.proposals import Proposal, Proposals
+from raftkv.replica.sessions import NEW, Limits, Session, Sessions
 from raftkv.replica.work import Work
 from raftkv.testing.scenario import Scenario, draw
 
@@ -77,6 +79,24 @@ def with_stale_leaders(seed: int) -> Scenario:
 
 def with_four_members(seed: int) -> Scenario:
     return msgspec.structs.replace(draw(seed), members=4, faults={"partition": 1}, fault_interval_ms=(100, 500))
+
+
+def with_sessions(seed: int) -> Scenario:
+    """Impatient clients that repeat numbered writes, on members that crash, with little room for replies."""
+    drawn = draw(seed)
+    return msgspec.structs.replace(
+        drawn,
+        machine="redis",
+        clients=2,
+        session_clients=3,
+        patience_ms=100,
+        think_us=(200, 10_000),
+        sync_us=(1000, 30_000),
+        session_ttl_ms=300,
+        replica=msgspec.structs.replace(drawn.replica, sessions=Limits(replies_max=1)),
+        fault_interval_ms=(30, 200),
+        faults={"crash": 4, "crash_leader": 4, "break_link": 4, "pause": 2, "wall_jump": 2},
+    )
 
 
 # ---- the three that the simulator was built to find
@@ -242,6 +262,57 @@ def believes_its_own_clock(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Replica, "_propose_one", naive)
 
 
+# ---- exactly once
+
+
+def forgets_sessions_at_restart(patch: pytest.MonkeyPatch) -> None:
+    """Sessions are kept by whoever answers their clients only: a replay of the log, or another member, has none."""
+    keep = Session.keep
+    apply = Replica._apply
+    answering: list[bool] = []
+
+    def told(self: Replica, entry: Entry) -> int:
+        waiting = self._proposals._waiting
+        answering[:] = [bool(waiting) and waiting[0].index == entry.index]
+        return apply(self, entry)
+
+    def forgetful(self: Session, seq: int, packed: bytes, limits: Limits) -> None:
+        if answering[0]:
+            keep(self, seq, packed, limits)
+
+    patch.setattr(Replica, "_apply", told)
+    patch.setattr(Session, "keep", forgetful)
+    patch.setattr(Ledger, "digest", lambda self: b"")  # else members are seen to differ at once
+
+
+def applies_again_what_it_forgot(patch: pytest.MonkeyPatch) -> None:
+    """A number that is no longer remembered is taken for a new one."""
+    find = Session.find
+
+    def forgetful(self: Session, seq: int) -> object:
+        return NEW if seq <= self.settled else find(self, seq)
+
+    patch.setattr(Session, "find", forgetful)
+
+
+def repeats_without_looking(patch: pytest.MonkeyPatch) -> None:
+    """Sessions there are, but no number is remembered: every attempt is applied."""
+    patch.setattr(Session, "find", lambda self, seq: NEW)
+
+
+def expires_sessions_by_its_own_clock(patch: pytest.MonkeyPatch) -> None:
+    """Each member judges by what its clock shows when it applies the entry."""
+    apply, expire = Replica.apply, Sessions.expire
+    shown: list[int] = []
+
+    def told(self: Replica, wall_ms: int) -> bool:
+        shown[:] = [wall_ms]
+        return apply(self, wall_ms)
+
+    patch.setattr(Replica, "apply", told)
+    patch.setattr(Sessions, "expire", lambda self, now_ms: expire(self, shown[0]))
+
+
 # ---- the machine
 
 
@@ -271,6 +342,10 @@ MUTANTS: list[tuple[Mutant, Kind, set[str]]] = [
     (takes_lost_leadership_for_lost_writes, draw, {"linearizability"}),
     (matches_proposals_by_index_alone, draw, {"state machine safety", "linearizability", "bounded waiting"}),
     (believes_its_own_clock, draw, {"log time"}),
+    (forgets_sessions_at_restart, with_sessions, {"exactly once", "linearizability", "state machine safety"}),
+    (applies_again_what_it_forgot, with_sessions, {"exactly once", "linearizability"}),
+    (repeats_without_looking, with_sessions, {"exactly once", "linearizability"}),
+    (expires_sessions_by_its_own_clock, with_sessions, {"state machine safety"}),
     (depends_on_who_applies, draw, {"state machine safety"}),
 ]
 """Without `commits_an_old_term_by_counting` (see test_figure_8.py) and `answers_on_any_link` (test_directed.py): chance

@@ -38,7 +38,7 @@ def test_dump_shows_every_record_with_its_place(log: Path):
     assert [line.split(maxsplit=1)[1] for line in lines[1:6]] == [
         "batch 1 hard_state term=4 vote=2 commit=0 bytes=4",
         "batch 1 entry index=1 term=4 kind=NO_OP bytes=6",
-        "batch 1 entry index=2 term=4 kind=COMMANDS bytes=32 commands=2",
+        "batch 1 entry index=2 term=4 kind=COMMANDS bytes=33 commands=2",
         "batch 2 entry index=3 term=4 kind=COMMANDS bytes=19",
         "batch 2 entry index=4 term=4 kind=9 bytes=6",
     ]
@@ -47,7 +47,7 @@ def test_dump_shows_every_record_with_its_place(log: Path):
     assert len(lines) == 8
     offset = int(lines[3].split()[0])
     data = Path(first).read_bytes()
-    assert msgspec.msgpack.decode(data[offset : offset + 32], type=Entry).index == 2
+    assert msgspec.msgpack.decode(data[offset : offset + 33], type=Entry).index == 2
 
 
 def test_verify_counts(log: Path):

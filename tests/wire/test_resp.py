@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from raftkv.errors import ProtocolError
-from raftkv.wire.resp import RequestParser
+from raftkv.wire.resp import RequestParser, whole_command
 from tests.wire.conftest import Exchange, steady
 
 Outcome = tuple[list[list[bytes]], str | None]
@@ -339,3 +339,35 @@ def test_one_wrong_byte(argvs: list[list[bytes]], data: st.DataObject) -> None:
     stream = bytearray(b"".join(command(*argv) for argv in argvs))
     stream[data.draw(st.integers(0, len(stream) - 1))] = data.draw(st.integers(0, 255))
     assert run(RequestParser(), [bytes(stream)]) == run(without_hot_path(), chop(bytes(stream), 1000))
+
+
+@pytest.mark.parametrize("argv", [(b"GET", b"k"), (b"set", b"k", b""), (b"SET", b"", b"a\rb\nc")])
+def test_a_whole_command(argv: tuple[bytes, ...]) -> None:
+    assert whole_command(command(*argv)) == list(argv)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"PING\r\n",
+        command(b"GET"),
+        command(b"SET", b"k", b"a\r\nb"),
+        command(b"SET", b"k", b"v", b"NX"),
+        command(b"GET", b"k") + command(b"GET", b"k"),
+        command(b"GET", b"k")[:-1],
+        command(b"GET", b"k" * 5000),
+    ],
+)
+def test_what_is_left_to_the_parser(data: bytes) -> None:
+    assert whole_command(data) is None
+
+
+def test_one_wrong_byte_makes_no_whole_command_of_another_meaning() -> None:
+    for argv in ((b"GET", b"key:12"), (b"SET", b"a", b"12")):
+        data = command(*argv)
+        for position in range(len(data)):
+            for byte in (0, 10, 13, 36, 42, 48, 49, 50, 57, 97):
+                changed = data[:position] + bytes([byte]) + data[position + 1 :]
+                found = whole_command(changed)
+                assert found is None or ([found], None) == run(without_hot_path(), [changed])

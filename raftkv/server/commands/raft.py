@@ -35,12 +35,19 @@ def status_of(server: Server) -> Reply:
         b"quorum": node.quorum,
         b"cluster_id": server.cluster_id,
         b"uptime_ms": server.now_ms() - server.started_ms,
-        b"peers": [_peer_status(peer, log.last_index) for peer in peers(server)],
+        b"machine": server.replica.machine.name.encode(),
+        b"machine_version": server.replica.machine.version,
+        b"machine_version_effective": server.replica.ledger.version,
+        b"sessions": len(server.replica.ledger.sessions.table),
+        b"peers": [
+            _peer_status(peer, log.last_index, server.replica.versions.known.get(peer.id)) for peer in peers(server)
+        ],
     }
 
 
-def _peer_status(peer: Peer, last_index: int) -> Reply:
-    """`lag` counts the entries that the peer is not known to have."""
+def _peer_status(peer: Peer, last_index: int, machine_version: int | None) -> Reply:
+    """`lag` counts the entries that the peer is not known to have. `machine_version`: as it said when it was last
+    connected to this member."""
     return {
         b"id": peer.id,
         b"address": peer.peer_address,
@@ -50,6 +57,7 @@ def _peer_status(peer: Peer, last_index: int) -> Reply:
         b"lag": None if peer.match is None else last_index - peer.match,
         b"connected": int(peer.is_connected),
         b"last_heard_ms": peer.silence_ms,
+        b"machine_version": machine_version,
     }
 
 

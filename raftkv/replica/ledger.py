@@ -1,0 +1,156 @@
+"""The ledger: what raftkv itself replicates beside the machine. Like the machine, it changes only by committed entries.
+
+Its commands (names RAFT.*) travel in the same batches as the machine's, so they are ordered with them, and routing,
+forwarding and replies come by themselves. A batch that has any (`Batch.system`) is *walked*::
+
+    SET a 1 | GET a | RAFT.ONCE 7 1 INCR c | SET b 2
+    \\_____________/   \\__________________/   \\_____/
+    machine, as one    ledger; it hands       machine
+    sub-batch          INCR c to the machine
+
+Clients may send what `commands` has (`system_commands.py`). The other handlers are internal: only a leader writes
+these, as one of its duties; from a client they are unknown commands.
+
+    RAFT.VERSION n        all members' machines are at least of version n
+    RAFT.LIMITS n ...     the leader's settings for sessions; in the log, so that members whose settings differ do not
+    (an empty batch)      time has passed: expired sessions go
+
+Rules of the house: deterministic (the log alone decides; time is the entry's), every argv is answered, and all of the
+state is in `snapshot` and in `digest`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Final
+
+import msgspec
+
+from raftkv.errors import MachineTooOld
+from raftkv.machines.interface import Command, Context, StateMachine
+from raftkv.machines.replies import OK, Error, Reply, unknown_command
+from raftkv.replica.sessions import NEW, Limits, Session, Sessions
+from raftkv.replica.system_commands import SYSTEM_COMMANDS, inner_of, once_refusal, session_refusal
+
+Handler = Callable[[Context, int, list[bytes]], Reply]
+"""(context of the entry, position of the command in it, argv) -> reply"""
+
+SET_VERSION: Final = b"RAFT.VERSION"
+SET_LIMITS: Final = b"RAFT.LIMITS"
+SWEEP_DELAY_MS: Final = 1000
+"""An expired session is refused at once. Its memory goes so much later, with others' in one entry."""
+
+
+class _State(msgspec.Struct, array_like=True):
+    """All of the ledger, as a snapshot has it."""
+
+    version: int
+    limits: Limits
+    last_session_id: int
+    sessions: dict[int, Session]
+
+
+class Ledger:
+    """`machine` is the one beside it: plain commands of a walked batch go there."""
+
+    def __init__(self, machine: StateMachine) -> None:
+        self.machine = machine
+        self.commands: Mapping[bytes, Command] = SYSTEM_COMMANDS
+        """What clients may send: argv[0], in lower and in upper case -> row. All are of kind WRITE."""
+
+        self.version = 1
+        """All members' machines are at least of this version; commands of newer ones are refused."""
+
+        self.sessions = Sessions()
+        self._handlers: dict[bytes, Handler] = {
+            row.name.encode(): partial(row.handler, self) for row in SYSTEM_COMMANDS.values()
+        }
+        self._handlers[SET_VERSION.lower()] = self._set_version
+        self._handlers[SET_LIMITS.lower()] = self._set_limits
+
+    # ---- the leader, before the log
+
+    def is_system(self, argv: list[bytes]) -> bool:
+        return bool(argv) and argv[0].lower() in self._handlers
+
+    def refusal(self, argv: list[bytes]) -> Error | None:
+        """Why a client's command for the ledger may not go into the log; None: it may."""
+        match argv[0].lower():
+            case b"raft.once":
+                return once_refusal(argv, self.machine.commands)
+            case b"raft.session":
+                return session_refusal(argv)
+        return unknown_command(argv)
+
+    def inner(self, argv: list[bytes]) -> list[bytes] | None:
+        """The machine's command in a sound command for the ledger, if it has one."""
+        return inner_of(argv) if argv[0].lower() == b"raft.once" else None
+
+    def is_new(self, argv: list[bytes]) -> bool:
+        """Whether a sound RAFT.ONCE has not been applied, as far as the present state tells."""
+        session = self.sessions.table.get(int(argv[1]))
+        return session is not None and session.find(int(argv[2])) is NEW
+
+    def duties(self, limits: Limits, version: int, wall_ms: int) -> list[list[bytes]] | None:
+        """What a leader with these settings, who knows that all members are of machine version `version`, has to put
+        into the log now. An empty list: an entry without commands. None: nothing."""
+        commands = []
+        if version > self.version:
+            commands.append([SET_VERSION, b"%d" % version])
+        if limits != self.sessions.limits:
+            commands.append([SET_LIMITS, *(b"%d" % value for value in msgspec.structs.astuple(limits))])
+        if commands or self.sessions.has_expired(wall_ms - SWEEP_DELAY_MS):
+            return commands
+        return None
+
+    # ---- every member, in log order
+
+    def handle_write(self, context: Context, commands: list[list[bytes]]) -> list[Reply]:
+        """Carry out a committed batch that has commands for the ledger. Raises MachineTooOld."""
+        self.sessions.expire(context.time_ms)
+        handlers = self._handlers
+        replies: list[Reply] = []
+        first = 0
+        for position, argv in enumerate(commands):
+            handler = handlers.get(argv[0].lower()) if argv else None
+            if handler is not None:
+                if first < position:
+                    replies += self.machine.handle_write(context.part(first, position), commands[first:position])
+                first = position + 1
+                replies.append(handler(context, position, argv))
+        # Also when nothing is left for it: an entry carries time to the machine.
+        replies += self.machine.handle_write(context.part(first, len(commands)), commands[first:])
+        return replies
+
+    def _set_version(self, context: Context, position: int, argv: list[bytes]) -> Reply:  # noqa: ARG002
+        version = int(argv[1])
+        self._require_version(version)
+        self.version = max(self.version, version)
+        return OK
+
+    def _require_version(self, version: int) -> None:
+        if version > self.machine.version:
+            raise MachineTooOld(self.machine.name, self.machine.version, version)
+
+    def _set_limits(self, context: Context, position: int, argv: list[bytes]) -> Reply:  # noqa: ARG002
+        self.sessions.limits = Limits(*map(int, argv[1:]))
+        return OK
+
+    # ---- the whole
+
+    def snapshot(self) -> bytes:
+        sessions = self.sessions
+        return msgspec.msgpack.encode(_State(self.version, sessions.limits, sessions.last_id, sessions.table))
+
+    def restore(self, snapshot: bytes) -> None:
+        """Raises MachineTooOld when this member's machine is."""
+        state = msgspec.msgpack.decode(snapshot, type=_State)
+        self._require_version(state.version)
+        self.version = state.version
+        self.sessions.restore(state.limits, state.last_session_id, state.sessions)
+
+    def digest(self) -> bytes:
+        """Equal on all members at the same index."""
+        return hashlib.sha256(self.snapshot()).digest()

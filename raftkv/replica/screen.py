@@ -1,0 +1,125 @@
+"""The leader's look at commands before they go into the log. What it refuses is certainly not done.
+
+An entry cannot be refused any more once it is committed, and costs every member its place in the log. So what can be
+known to be wrong is answered before: a malformed command for the ledger, a command that some member's machine
+is too old for. Such a command alone is refused; the rest of its pipeline goes on::
+
+    admit(works)         sets `Work.refusals`, and answers works of which nothing is left
+    join_admitted        like `join`, without the refused commands
+    answer_admitted      like `answer`, with the refusals put back between the replies
+
+All this is off (`is_on`) as long as there is nothing that it could refuse, and then costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from raftkv.machines.interface import NO_SCOPES, Kind, ReadContext, StateMachine
+from raftkv.machines.replies import Error, Reply, unknown_command
+from raftkv.replica.ledger import Ledger
+from raftkv.replica.work import Work
+
+Check = Callable[[Kind, list[bytes]], Error | None]
+"""(kind of its work, argv of a command of the machine) -> why it may not be carried out now; None: it may."""
+
+
+class Screen:
+    """`is_settled` tells whether all that is in the log has been applied here."""
+
+    def __init__(self, ledger: Ledger, is_settled: Callable[[], bool]) -> None:
+        self.has_system = False
+        """A work for the ledger has come in since the start."""
+
+        self.version_check: Check | None = None
+        """Set while there are commands that not all members have (`Versions.refusal`)."""
+
+        self.checks: list[Check] = []
+        """Others, which judge by the present state. They must let pass what they cannot judge."""
+
+        self._ledger = ledger
+        self._is_settled = is_settled
+
+    @property
+    def is_on(self) -> bool:
+        return self.has_system or self.version_check is not None or bool(self.checks)
+
+    def admit(self, works: list[Work]) -> list[Work]:
+        """Those works of which something may be done."""
+        admitted = []
+        for work in works:
+            work.refusals = self._refusals(work)
+            if work.refusals and len(work.refusals) == len(work.commands):
+                answer_admitted([work], [])
+            else:
+                admitted.append(work)
+        return admitted
+
+    def read_admitted(self, machine: StateMachine, context: ReadContext, commands: list[list[bytes]]) -> list[Reply]:
+        """The replies to reads, where some may be refused."""
+        replies: list[Reply] = []
+        for position, argv in enumerate(commands):
+            refusal = self._machine_refusal(Kind.READ, argv, by_state=False)
+            if refusal is not None:
+                replies.append(refusal)
+            else:
+                scope = context.scopes.get(position)
+                alone = ReadContext(context.now_ms, {0: scope} if scope is not None else NO_SCOPES)
+                replies += machine.handle_read(alone, [argv])
+        return replies
+
+    def _refusals(self, work: Work) -> dict[int, Error] | None:
+        found = {}
+        for position, argv in enumerate(work.commands):
+            refusal = self._refusal(work, argv)
+            if refusal is not None:
+                found[position] = refusal
+        return found or None
+
+    def _refusal(self, work: Work, argv: list[bytes]) -> Error | None:
+        if not self._ledger.is_system(argv):
+            return self._machine_refusal(work.kind, argv)
+        # Works are joined: a command without the flag must not become the ledger's by its neighbour's.
+        refusal = self._ledger.refusal(argv) if work.system else unknown_command(argv)
+        inner = self._ledger.inner(argv)
+        if refusal is not None or inner is None:
+            return refusal
+        # The state may have changed since it was applied; a repeat must get its first reply nevertheless. Whether it
+        # is one is certain only when nothing is under way.
+        return self._machine_refusal(work.kind, inner, by_state=self._is_settled() and self._ledger.is_new(argv))
+
+    def _machine_refusal(self, kind: Kind, argv: list[bytes], *, by_state: bool = True) -> Error | None:
+        if self.version_check is not None:
+            refusal = self.version_check(kind, argv)
+            if refusal is not None:
+                return refusal
+        for check in self.checks if by_state else ():
+            refusal = check(kind, argv)
+            if refusal is not None:
+                return refusal
+        return None
+
+
+def join_admitted(works: Sequence[Work]) -> tuple[list[list[bytes]], dict[int, int]]:
+    """All admitted commands of `works` in order, and their scopes under the new positions."""
+    commands: list[list[bytes]] = []
+    scopes: dict[int, int] = {}
+    for work in works:
+        refusals = work.refusals or {}
+        for position, argv in enumerate(work.commands):
+            if position not in refusals:
+                if position in work.scopes:
+                    scopes[len(commands)] = work.scopes[position]
+                commands.append(argv)
+    return commands, scopes
+
+
+def answer_admitted(works: Sequence[Work], replies: list[Reply]) -> None:
+    """Give each sink its part of `replies`, which answer `join_admitted(works)`, and its refusals."""
+    remaining = iter(replies)
+    for work in works:
+        refusals = work.refusals or {}
+        merged: list[Reply] = [
+            refusals[position] if position in refusals else next(remaining) for position in range(len(work.commands))
+        ]
+        work.sink.on_replies(merged, 0, len(merged))
