@@ -67,12 +67,7 @@ class Call:
         self.fail(NotLeader(leader_id))
 
     def on_not_done(self, error: Error) -> None:
-        if error is NO_LEADER:
-            self.fail(NoLeader(error.text))
-        else:
-            # The machine's refusal (`is_command`) is the caller's fault, the others are nobody's.
-            is_ours = error.text.startswith(("CLUSTERDOWN ", "TRYAGAIN "))
-            self.fail(NotDone(error.text) if is_ours else CommandError(error.text))
+        self.fail((NoLeader if error is NO_LEADER else NotDone)(error.text))
 
     def on_unknown(self, error: Error) -> None:
         self.fail(OutcomeUnknown(error.text))
