@@ -165,7 +165,10 @@ async def test_the_log_of_a_member_that_gave_up_is_kept(opened: Callable[..., An
         await always_failing(opened, partial(Words, Recorder(booms=1000)), restarts_max=1)
     async with opened(Words) as server:  # the mended machine
         assert await server.write("BOOM") == b"OK"
-        assert [entry["index"] for entry in server.inspect("log") if entry["kind"] == 1] == [2, server.inspect()["last"]]
+        assert [entry["index"] for entry in server.inspect("log") if entry["kind"] == 1] == [
+            2,
+            server.inspect()["last"],
+        ]
 
 
 async def test_never_means_never(opened: Callable[..., Any]) -> None:
