@@ -7,6 +7,7 @@ import logging
 import os
 import resource
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -518,3 +519,14 @@ async def test_a_failed_disk_cancels_the_body_and_is_raised(
         with pytest.raises(StorageFailed, match="Input/output error"):
             await serve(nursery)
     assert len(outcome) == 1, "whoever else waits hears of it as well"
+
+
+# ---- the page
+
+
+@pytest.mark.parametrize(("number", "shown"), [(0, "b'hello'\nredis-cli -p"), (1, "leads; b'1'")])
+def test_the_examples_of_the_page_can_be_pasted(tmp_path: Path, number: int, shown: str) -> None:
+    page = (Path(__file__).parent.parent.parent / "docs" / "embedding.md").read_text("utf-8")
+    example = page.split("```python\n")[number + 1].split("```")[0]
+    ran = subprocess.run([sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert shown in ran.stdout, ran.stderr
