@@ -128,8 +128,6 @@ class Calls:
     async def _carry_out(self, kind: Kind, commands: list[list[bytes]]) -> Outcome:
         call = Call(kind, len(commands))
         size_bytes = sum(map(len, map(b"".join, commands)))
-        if size_bytes > self._server.command_bytes_max:
-            raise CommandError(TOO_LARGE.text)
         self._server.stats.commands += len(commands)
         system = any(argv[0].lower() in self._system_names for argv in commands)
         self._server.replica.submit(kind, commands, NO_SCOPES, size_bytes, call, system)
@@ -151,7 +149,7 @@ class Calls:
         return decode([encode(reply, True)])[0]
 
     def kind_of(self, argv: list[bytes]) -> Kind:
-        """How the machine's command `argv` travels. Raises CommandError for none, or one of the wrong length."""
+        """How the machine's command `argv` travels. Raises CommandError for none, or one that is malformed."""
         row = self._server.lookup(argv[0]) if argv else None
         if row is None:
             raise CommandError(unknown_command(argv).text)
@@ -159,6 +157,8 @@ class Calls:
             raise CommandError(f"ERR '{row.name}' is a connection's own command: it has no meaning here")
         if len(argv) != row.arity and (row.arity > 0 or len(argv) < -row.arity):
             raise CommandError(wrong_arity(row.name).text)
+        if sum(map(len, argv)) > self._server.command_bytes_max:
+            raise CommandError(TOO_LARGE.text)
         return row.kind
 
     def check(self, argv: list[bytes], *allowed: Kind) -> None:

@@ -166,6 +166,9 @@ async def test_a_command_larger_than_a_frame_is_refused(opened: Callable[..., An
     async with opened(settings=small) as server:
         with pytest.raises(CommandError, match="too large"):
             await server.write("PUT", "a", b"x" * (1 << 20))
+        with pytest.raises(CommandError, match="too large"):
+            await server.write_many([["PUT", "b", 1], ["PUT", "a", b"x" * (1 << 20)]])
+        assert await server.read("TAKE", "b") is None, "nothing of the list was sent"
         assert await server.write("PUT", "a", "x") == b"OK"
 
 
