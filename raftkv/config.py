@@ -214,6 +214,8 @@ def _broken(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
         yield _pair("raft.no_leader_wait_ms", "at most", "raft.request_timeout_ms", settings)
     if settings.session.ttl_ms > settings.session.ttl_ms_max:
         yield _pair("session.ttl_ms", "at most", "session.ttl_ms_max", settings)
+    if settings.effects.retry_ms_min > settings.effects.retry_ms_max:
+        yield _pair("effects.retry_ms_min", "at most", "effects.retry_ms_max", settings)
     if peer.reconnect_ms_min > peer.reconnect_ms_max:
         yield _pair("peer.reconnect_ms_min", "at most", "peer.reconnect_ms_max", settings)
 

@@ -69,6 +69,10 @@ class CommandError(YourFault):
         return str(self).partition(" ")[0]
 
 
+class NoAnswer(CommandError):
+    """The machine has no answer to this command (code NOANSWER; ExRaft's `:noreply`)."""
+
+
 class DirtyReadDisabled(YourFault):
     """This member does not answer dirty reads (`client.dirty_reads`)."""
 

@@ -288,6 +288,23 @@ class Session:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Effects:
+    """What a machine of your own wants done outside; the Redis commands have no effects."""
+
+    concurrent_max: int = _setting(64, "So many are carried out at a time.", "effects", ge=1)
+    waiting_max: int = _setting(
+        10_000, "Of more that are not durable, the newest are dropped, with a line in the log.", "effects", ge=1
+    )
+    outbox_max: int = _setting(
+        100_000, "With so many durable ones waiting, the leader refuses writes (BUSY).", "effects", ge=1
+    )
+    retry_ms_min: int = _setting(
+        100, "A durable one that failed is tried again after about so long,", "milliseconds", ge=1
+    )
+    retry_ms_max: int = _setting(30_000, "and then after twice as long each time, up to this.", "milliseconds", ge=1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
     """All settings, checked. `cluster.members` is never empty in what `load` returns."""
 
@@ -302,6 +319,7 @@ class Settings:
     redis: Redis = Redis()
     supervision: Supervision = Supervision()
     session: Session = Session()
+    effects: Effects = Effects()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -175,6 +175,7 @@ RELATIONS = [
     ({"peer-reconnect-ms-min": "600"}, "peer.reconnect_ms_min", "at most peer.reconnect_ms_max"),
     ({"peer-reconnect-ms-max": "10"}, "peer.reconnect_ms_max", "at most"),
     ({"session-ttl-ms-max": "1000"}, "session.ttl_ms_max", "session.ttl_ms must be at most"),
+    ({"effects-retry-ms-max": "10"}, "effects.retry_ms_max", "effects.retry_ms_min must be at most"),
     ({"members": THREE, "id": "4"}, "node.id", "member 4 is not in cluster.members ([1, 2, 3])"),
     ({"members": THREE, "peer-port": "8002"}, "peer.port", "the others dial member 1 at a:8001"),
     ({"members": "1=a:8001,2=a:8001"}, "cluster.members", "two members have the same address"),

@@ -19,9 +19,15 @@ When what is called::
     snapshot, restore       the state to slices of bytes and back
     terminate               once, at the end
 
-An exception that leaves one of these stops the member, with the exception as the reason: it cannot go on from a
-half-changed state. What a client did wrong is a *reply* (`replies.Error`), the same on every member. Machines made
-with `declared.Machine` get that for free: an exception of a handler becomes an error reply, the state is as before.
+What a client did wrong is a *reply* (`replies.Error`), the same on every member. An exception is a bug of the machine:
+
+- in init or a handle_write: the member stops with that reason (it cannot go on from a half-changed state), and may
+  begin again from the log (`supervision.restart`);
+- in handle_read or is_command: the command is answered with an error, and the log says why;
+- in transition, terminate or run_effect: the log says why, and nothing else happens.
+
+Machines made with `declared.Machine` are safer still: an exception of a handler becomes an error reply, and the state
+is as before.
 """
 
 from __future__ import annotations
@@ -169,7 +175,10 @@ class Context:
         self._random: Random | None = None
 
     def add_effect(self, position: int, effect: Effect) -> None:
-        """Have `effect` carried out for the command at `position` of this batch."""
+        """Have `effect` carried out for the command at `position` of this batch. Raises TypeError for a durable one
+        with arguments that MessagePack cannot carry."""
+        if effect.durable:
+            msgspec.msgpack.encode(effect.arguments)
         self.effects.append((self._first + position, effect))
 
     def part(self, first: int, stop: int, *, session: int = 0, wants_replies: bool | None = None) -> Context:
@@ -228,9 +237,9 @@ class StateMachine(ABC):
         return
 
     def is_command(self, argv: list[bytes]) -> bool | Error:  # noqa: ARG002
-        """Whether a write may go into the log: asked on the leader only, before. False, or an Error of one's own, is
-        the client's answer, and nothing is logged. A hint from the present state, not a promise: entries that are on
-        their way may change the state before this one is applied."""
+        """Whether a write may go into the log: asked on the leader only, before. False (or an Error of one's own) is
+        the client's answer at once, and nothing is logged. A hint from the present state, not a promise: entries that
+        are on their way may change the state before this one is applied."""
         return True
 
     @abstractmethod

@@ -66,6 +66,9 @@ Reply = (
 
 OK: Final = Simple("OK")
 NULL_ARRAY: Final = NullArray()
+NO_ANSWER: Final = Error("NOANSWER the machine has no answer to this command")
+"""For a machine that does not want to answer (ExRaft's ``:noreply``). A Redis client must get something, or it would
+take all later replies for earlier ones."""
 
 
 def wrong_arity(name: str) -> Error:

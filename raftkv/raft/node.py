@@ -96,6 +96,9 @@ class Node:
         self.term = hard_state.term
         self.vote = hard_state.vote
         self.role = Role.FOLLOWER
+        self.entered: list[Role] = []
+        """Roles taken since somebody last looked, in order; to be emptied by whoever looks."""
+
         self.leader_id: int | None = None
         self.leader_heard_ms = now_ms
         self.votes: dict[int, bool] = {}

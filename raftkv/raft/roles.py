@@ -30,6 +30,13 @@ class Role(enum.Enum):
     LEADER = "leader"
 
 
+def _enter(node: Node, role: Role) -> None:
+    """Take `role`; a candidate may become one once more."""
+    if role is not node.role or role is Role.CANDIDATE:
+        node.entered.append(role)
+    node.role = role
+
+
 def become_follower(node: Node, term: int, leader_id: int | None) -> None:
     """Follow `leader_id` (None: not known yet) in `term`, which is not below the present one.
 
@@ -43,14 +50,14 @@ def become_follower(node: Node, term: int, leader_id: int | None) -> None:
         # otherwise put off those who can.
         node.reset_election_timer()
     node.progress = {}
-    node.role = Role.FOLLOWER
+    _enter(node, Role.FOLLOWER)
     node.leader_id = leader_id
     node.leader_heard_ms = node.now_ms
 
 
 def become_pre_candidate(node: Node) -> None:
     """Ask whether an election could be won, without changing anything that is kept."""
-    node.role = Role.PRE_CANDIDATE
+    _enter(node, Role.PRE_CANDIDATE)
     node.leader_id = None
     _collect_votes(node, node.term + 1, pre=True)
 
@@ -61,7 +68,7 @@ def become_candidate(node: Node, *, forced: bool = False) -> None:
     `forced`: an operator wants an election although a leader may be heard. That needs no pre-vote to be safe, only the
     new term: a leader that gives up its own keeps the vote it has given itself there, and never votes in it again.
     """
-    node.role = Role.CANDIDATE
+    _enter(node, Role.CANDIDATE)
     node.leader_id = None
     node.progress = {}
     node.set_term_and_vote(node.term + 1, node.id)
@@ -92,7 +99,7 @@ def become_leader(node: Node) -> None:
     That entry (a no-op) is what commits everything older: entries of earlier terms are never committed by counting
     (paper, figure 8), and until it is committed and applied this leader cannot know what is committed (section 8).
     """
-    node.role = Role.LEADER
+    _enter(node, Role.LEADER)
     node.leader_id = node.id
     node.progress = {peer: Progress(node.log.last_index + 1, node.now_ms) for peer in node.peers}
     node.term_start = node.log.last_index + 1

@@ -13,6 +13,7 @@ these, as one of its duties; from a client they are unknown commands.
 
     RAFT.VERSION n        all members' machines are at least of version n
     RAFT.LIMITS n ...     the leader's settings for sessions; in the log, so that members whose settings differ do not
+    RAFT.EFFECTS id ...   these durable effects have been carried out: they leave the outbox (`effects.py`)
     (an empty batch)      time has passed: expired sessions go
 
 Rules of the house: deterministic (the log alone decides; time is the entry's), every argv is answered, and all of the
@@ -22,15 +23,16 @@ state is in `snapshot` and in `digest`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
 import msgspec
 
 from raftkv.errors import MachineTooOld
-from raftkv.machines.interface import Command, Context, StateMachine
+from raftkv.machines.interface import Command, Context, Effect, StateMachine
 from raftkv.machines.replies import OK, Error, Reply, unknown_command
+from raftkv.replica.outbox import Outbox
 from raftkv.replica.sessions import NEW, Limits, Session, Sessions
 from raftkv.replica.system_commands import SYSTEM_COMMANDS, inner_of, once_refusal, session_refusal
 
@@ -39,6 +41,7 @@ Handler = Callable[[Context, int, list[bytes]], Reply]
 
 SET_VERSION: Final = b"RAFT.VERSION"
 SET_LIMITS: Final = b"RAFT.LIMITS"
+EFFECTS_DONE: Final = b"RAFT.EFFECTS"
 SWEEP_DELAY_MS: Final = 1000
 """An expired session is refused at once. Its memory goes so much later, with others' in one entry."""
 
@@ -50,6 +53,7 @@ class _State(msgspec.Struct, array_like=True):
     limits: Limits
     last_session_id: int
     sessions: dict[int, Session]
+    outbox: dict[str, Effect]
 
 
 class Ledger:
@@ -64,11 +68,13 @@ class Ledger:
         """All members' machines are at least of this version; commands of newer ones are refused."""
 
         self.sessions = Sessions()
+        self.outbox = Outbox()
         self._handlers: dict[bytes, Handler] = {
             row.name.encode(): partial(row.handler, self) for row in SYSTEM_COMMANDS.values()
         }
         self._handlers[SET_VERSION.lower()] = self._set_version
         self._handlers[SET_LIMITS.lower()] = self._set_limits
+        self._handlers[EFFECTS_DONE.lower()] = self._effects_done
 
     # ---- the leader, before the log
 
@@ -93,10 +99,15 @@ class Ledger:
         session = self.sessions.table.get(int(argv[1]))
         return session is not None and session.find(int(argv[2])) is NEW
 
-    def duties(self, limits: Limits, version: int, wall_ms: int) -> list[list[bytes]] | None:
-        """What a leader with these settings, who knows that all members are of machine version `version`, has to put
-        into the log now. An empty list: an entry without commands. None: nothing."""
+    def duties(
+        self, limits: Limits, version: int, wall_ms: int, effects_done: Sequence[str] = ()
+    ) -> list[list[bytes]] | None:
+        """What a leader with these settings, who knows that all members are of machine version `version` and that
+        `effects_done` have been carried out, has to put into the log now. An empty list: an entry without commands.
+        None: nothing."""
         commands = []
+        if effects_done:
+            commands.append([EFFECTS_DONE, *map(str.encode, effects_done)])
         if version > self.version:
             commands.append([SET_VERSION, b"%d" % version])
         if limits != self.sessions.limits:
@@ -138,11 +149,17 @@ class Ledger:
         self.sessions.limits = Limits(*map(int, argv[1:]))
         return OK
 
+    def _effects_done(self, context: Context, position: int, argv: list[bytes]) -> Reply:  # noqa: ARG002
+        self.outbox.remove([effect_id.decode() for effect_id in argv[1:]])
+        return OK
+
     # ---- the whole
 
     def snapshot(self) -> bytes:
         sessions = self.sessions
-        return msgspec.msgpack.encode(_State(self.version, sessions.limits, sessions.last_id, sessions.table))
+        return msgspec.msgpack.encode(
+            _State(self.version, sessions.limits, sessions.last_id, sessions.table, self.outbox.waiting)
+        )
 
     def restore(self, snapshot: bytes) -> None:
         """Raises MachineTooOld when this member's machine is."""
@@ -150,6 +167,7 @@ class Ledger:
         self._require_version(state.version)
         self.version = state.version
         self.sessions.restore(state.limits, state.last_session_id, state.sessions)
+        self.outbox.waiting = state.outbox
 
     def digest(self) -> bytes:
         """Equal on all members at the same index."""

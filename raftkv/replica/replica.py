@@ -17,7 +17,7 @@ passed the machine's deadline, the leader commits an empty batch with the new ti
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from random import Random
 
 import msgspec
@@ -30,12 +30,13 @@ from raftkv.raft.messages import Entry, EntryKind, RaftMessage
 from raftkv.raft.node import Node
 from raftkv.raft.roles import Role
 from raftkv.raft.settings import RaftSettings
+from raftkv.replica.effects import EffectDesk
 from raftkv.replica.forwarding import FRAME_SLACK_BYTES, Answer, Forwarder, RemoteSink
 from raftkv.replica.gathering import Gathering
 from raftkv.replica.ledger import Ledger
 from raftkv.replica.proposals import Proposal, Proposals
 from raftkv.replica.rounds import Rounds
-from raftkv.replica.screen import Screen, answer_admitted, join_admitted
+from raftkv.replica.screen import Screen, answer_admitted, internal_error, join_admitted, read_one_by_one
 from raftkv.replica.sessions import Limits
 from raftkv.replica.versions import Versions
 from raftkv.replica.work import LEADERSHIP_LOST, NO_LEADER, NO_QUORUM, Sink, Work, answer, join
@@ -75,6 +76,17 @@ class ReplicaSettings(msgspec.Struct, frozen=True):
     request_timeout_ms: int = 5000
     """How long a command that is under way waits for its outcome."""
 
+    outbox_max: int = 100_000
+    """With so many durable effects waiting, a leader takes no further writes."""
+
+
+Report = Callable[[str, Exception], None]
+"""(what the machine was asked, what it raised)"""
+
+
+def _say_nothing(what: str, error: Exception) -> None:
+    pass
+
 
 class Turn(msgspec.Struct, gc=False):
     """What is to be done now. `write` is disk write number `sequence`; answer it with `on_synced(sequence)`."""
@@ -95,10 +107,13 @@ class Replica:
         settings: ReplicaSettings,
         random: Random,
         now_ms: int,
+        report: Report = _say_nothing,
     ) -> None:
+        """`report` hears of the machine's exceptions that do not stop this member. Those of `machine.init` leave."""
         recovered = store.recovered
         self.settings = settings
         self.machine = machine
+        machine.init()
         self.ledger = Ledger(machine)
         self.screen = Screen(self.ledger, lambda: self.applied == self.node.log.last_index)
         self.node = Node(
@@ -120,6 +135,15 @@ class Replica:
         self.log_time_ms = 0
         """Time of the newest entry applied or proposed here."""
 
+        self.effects = EffectDesk(self.ledger.outbox)
+        self._entry_time_ms = 0
+        """Time of the newest entry applied: the same on every member, as `log_time_ms` is not."""
+
+        self._report = report
+        if type(machine).is_command is not StateMachine.is_command:
+            self.screen.checks.append(self._is_command)
+        self._told_role = ""
+        self._tell_role(Role.FOLLOWER)
         self.versions = Versions(member_id, self.node.voters, machine, self.ledger)
         self._screen_versions()
         self._duties_due = False
@@ -168,7 +192,7 @@ class Replica:
 
     def read_dirty(self, commands: list[list[bytes]], scopes: Mapping[int, int], wall_ms: int) -> list[Reply]:
         """Answer from this member's present state, which may be behind."""
-        return self.machine.handle_read(ReadContext(max(wall_ms, self.log_time_ms), scopes), commands)
+        return self._handle_read(ReadContext(max(wall_ms, self.log_time_ms), scopes), commands)
 
     def on_message(self, sender: int, message: PeerMessage) -> None:
         """Raises ProtocolError when no member of this version sends that: the link is then to be closed."""
@@ -238,6 +262,11 @@ class Replica:
         self._stirred = True
         self.node.trigger_election()
 
+    def on_effect_ended(self, effect_id: str, well: bool) -> None:
+        """An effect that `effects.take_due` has handed out was carried out, or failed."""
+        if self.effects.on_ended(effect_id, well):
+            self._stirred = self._duties_due = True
+
     def on_quiet(self) -> None:
         """Nothing has come in for a moment: what has gathered should go."""
         self._write_gathering.on_quiet()
@@ -252,6 +281,7 @@ class Replica:
         self.node.on_tick(now_ms)
         timed_out_ms = now_ms - self.settings.request_timeout_ms
         self._proposals.give_up_older_than(timed_out_ms)
+        self.effects.release_older_than(timed_out_ms)
         self._take_back(self._forwarder.give_up_older_than(timed_out_ms))
         if self.node.role is Role.LEADER:
             # A quorum that still speaks but whose disks hang deposes nobody, and would keep them waiting for ever.
@@ -274,6 +304,10 @@ class Replica:
         """Do everything that the inputs have made possible. `wall_ms` is Unix time."""
         node = self.node
         self._stirred = False
+        if node.entered:
+            entered, node.entered = node.entered, []
+            for role in entered:
+                self._tell_role(role)
         self._take_back(self._rounds.settle(node))
         if node.role is Role.LEADER:
             if self.applied >= node.term_start:
@@ -307,6 +341,9 @@ class Replica:
                 if budget <= 0:
                     break
         node.log.trim(self.applied)
+        leading = node.role is Role.LEADER and self.applied >= node.term_start
+        if leading is not self.effects.leading:
+            self.effects.on_leading(leading)
         self._take_back(self._rounds.settle(node))
         if self._rounds.has_confirmed:
             self._answer_reads(wall_ms)
@@ -388,7 +425,7 @@ class Replica:
         """What a leader owes the ledger. One entry at a time, or each tick until it is applied would bring another."""
         self._duties_due = False
         if self.applied >= self._duty_index:
-            commands = self.ledger.duties(self.settings.sessions, self.versions.lowest, wall_ms)
+            commands = self.ledger.duties(self.settings.sessions, self.versions.lowest, wall_ms, self.effects.done())
             if commands is not None:
                 self._duty_index = self._propose_system(commands, wall_ms)
 
@@ -413,8 +450,10 @@ class Replica:
             self._take_back(lost)
         self.applied = entry.index
         if entry.kind != EntryKind.COMMANDS:
+            self._apply_no_op(entry)
             return 1
         batch = proposal.batch if proposal is not None else _decode_batch(entry.data)
+        self._entry_time_ms = batch.time_ms
         self.log_time_ms = max(self.log_time_ms, batch.time_ms)
         works: list[Work] = proposal.works if proposal is not None else []
         context = Context(
@@ -428,13 +467,44 @@ class Replica:
         )
         if batch.system:
             replies = self.ledger.handle_write(context, batch.commands)
-            self._screen_versions()
+            self._look_at_ledger()
         else:
             replies = self.machine.handle_write(context, batch.commands)
-        if proposal is not None and works:
+        if works:
             self._write_gathering.on_answered(len(self._writes), len(works))
-            (answer_admitted if proposal.screened else answer)(works, replies)
+        screened = proposal is not None and proposal.screened
+        if context.effects:
+            awaited = self._on_effects(entry, context, is_own=proposal is not None)
+            self.effects.answer(works, replies, awaited, screened=screened)
+        elif works:
+            (answer_admitted if screened else answer)(works, replies)
         return 1 + len(batch.commands)
+
+    def _apply_no_op(self, entry: Entry) -> None:
+        """A new leader's first entry. It tells the machine who the members are, as ExRaft's does."""
+        context = Context(
+            index=entry.index,
+            term=entry.term,
+            time_ms=self._entry_time_ms,
+            seed=entry.index,
+            members=self._members,
+            wants_replies=False,
+        )
+        self.machine.handle_system_write("config", list(self._members), context)
+        if context.effects:
+            self._on_effects(entry, context, is_own=True)
+
+    def _on_effects(self, entry: Entry, context: Context, *, is_own: bool) -> dict[int, list[str]]:
+        node = self.node
+        is_own = is_own and node.role is Role.LEADER and node.term == entry.term
+        awaited = self.effects.on_applied(entry.index, context.effects, is_own=is_own)
+        self._look_at_ledger()
+        return awaited
+
+    def _look_at_ledger(self) -> None:
+        """Something in the ledger has changed that decides what may go into the log."""
+        self._screen_versions()
+        self.screen.outbox_is_full = len(self.ledger.outbox) >= self.settings.outbox_max
 
     def _screen_versions(self) -> None:
         self.screen.version_check = self.versions.refusal if self.versions.has_too_new else None
@@ -490,8 +560,42 @@ class Replica:
         commands, scopes = join(works)
         context = ReadContext(max(wall_ms, self.log_time_ms), scopes)
         if self.screen.version_check is None:
+            return self._handle_read(context, commands)
+        return self.screen.read_admitted(self._handle_read, context, commands)
+
+    def _handle_read(self, context: ReadContext, commands: list[list[bytes]]) -> list[Reply]:
+        try:
             return self.machine.handle_read(context, commands)
-        return self.screen.read_admitted(self.machine, context, commands)
+        except Exception as error:
+            if len(commands) == 1:
+                self._report("read", error)
+                return [internal_error(commands[0], error)]
+        return read_one_by_one(self._handle_read, context, commands)
+
+    # ---- the machine's other callbacks
+
+    def _is_command(self, kind: Kind, argv: list[bytes]) -> Error | None:  # noqa: ARG002
+        row = self.machine.commands.get(argv[0]) or self.machine.commands.get(argv[0].lower())
+        if row is None or row.kind is not Kind.WRITE:
+            return None
+        try:
+            verdict = self.machine.is_command(argv)
+        except Exception as error:
+            self._report("is_command", error)
+            return internal_error(argv, error)
+        if isinstance(verdict, Error):
+            return verdict
+        return None if verdict else Error(f"ERR the machine does not take this {row.name!r}; it was not carried out")
+
+    def _tell_role(self, role: Role) -> None:
+        """Standing for election counts from where it changes something: a pre-candidate is a follower still."""
+        if role is Role.PRE_CANDIDATE or (role.value == self._told_role and role is not Role.CANDIDATE):
+            return
+        self._told_role = role.value
+        try:
+            self.machine.transition(role.value)
+        except Exception as error:
+            self._report("transition", error)
 
     # ---- not the leader
 

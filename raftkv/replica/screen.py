@@ -15,13 +15,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from raftkv.machines.interface import NO_SCOPES, Kind, ReadContext, StateMachine
+from raftkv.machines.interface import NO_SCOPES, Kind, ReadContext
 from raftkv.machines.replies import Error, Reply, unknown_command
 from raftkv.replica.ledger import Ledger
 from raftkv.replica.work import Work
 
+OUTBOX_FULL = Error(
+    "BUSY The outbox is full of effects that have not been carried out yet (effects.outbox_max); the command was not"
+    " carried out, try again later"
+)
+
 Check = Callable[[Kind, list[bytes]], Error | None]
 """(kind of its work, argv of a command of the machine) -> why it may not be carried out now; None: it may."""
+
+
+Read = Callable[[ReadContext, list[list[bytes]]], list[Reply]]
 
 
 class Screen:
@@ -34,6 +42,9 @@ class Screen:
         self.version_check: Check | None = None
         """Set while there are commands that not all members have (`Versions.refusal`)."""
 
+        self.outbox_is_full = False
+        """Writes are refused then: the effects of what is done already come first."""
+
         self.checks: list[Check] = []
         """Others, which judge by the present state. They must let pass what they cannot judge."""
 
@@ -42,7 +53,7 @@ class Screen:
 
     @property
     def is_on(self) -> bool:
-        return self.has_system or self.version_check is not None or bool(self.checks)
+        return self.has_system or self.version_check is not None or self.outbox_is_full or bool(self.checks)
 
     def admit(self, works: list[Work]) -> list[Work]:
         """Those works of which something may be done."""
@@ -55,18 +66,14 @@ class Screen:
                 admitted.append(work)
         return admitted
 
-    def read_admitted(self, machine: StateMachine, context: ReadContext, commands: list[list[bytes]]) -> list[Reply]:
+    def read_admitted(self, read: Read, context: ReadContext, commands: list[list[bytes]]) -> list[Reply]:
         """The replies to reads, where some may be refused."""
-        replies: list[Reply] = []
-        for position, argv in enumerate(commands):
-            refusal = self._machine_refusal(Kind.READ, argv, by_state=False)
-            if refusal is not None:
-                replies.append(refusal)
-            else:
-                scope = context.scopes.get(position)
-                alone = ReadContext(context.now_ms, {0: scope} if scope is not None else NO_SCOPES)
-                replies += machine.handle_read(alone, [argv])
-        return replies
+
+        def read_one(alone: ReadContext, command: list[list[bytes]]) -> list[Reply]:
+            refusal = self._machine_refusal(Kind.READ, command[0], by_state=False)
+            return read(alone, command) if refusal is None else [refusal]
+
+        return read_one_by_one(read_one, context, commands)
 
     def _refusals(self, work: Work) -> dict[int, Error] | None:
         found = {}
@@ -93,6 +100,8 @@ class Screen:
             refusal = self.version_check(kind, argv)
             if refusal is not None:
                 return refusal
+        if self.outbox_is_full and by_state and kind is Kind.WRITE:
+            return OUTBOX_FULL
         for check in self.checks if by_state else ():
             refusal = check(kind, argv)
             if refusal is not None:
@@ -123,3 +132,18 @@ def answer_admitted(works: Sequence[Work], replies: list[Reply]) -> None:
             refusals[position] if position in refusals else next(remaining) for position in range(len(work.commands))
         ]
         work.sink.on_replies(merged, 0, len(merged))
+
+
+def read_one_by_one(read: Read, context: ReadContext, commands: list[list[bytes]]) -> list[Reply]:
+    """The replies to reads, each asked for alone."""
+    replies: list[Reply] = []
+    for position, argv in enumerate(commands):
+        scope = context.scopes.get(position)
+        replies += read(ReadContext(context.now_ms, NO_SCOPES if scope is None else {0: scope}), [argv])
+    return replies
+
+
+def internal_error(argv: list[bytes], error: Exception) -> Error:
+    """What a client is told when the machine raised; the log has the rest."""
+    name = argv[0].decode(errors="replace").lower()
+    return Error(f"ERR internal error of the machine in {name!r}: {type(error).__name__}; it was not carried out")

@@ -18,6 +18,7 @@ import trio
 from raftkv.errors import (
     CommandError,
     DirtyReadDisabled,
+    NoAnswer,
     NoLeader,
     NotDone,
     NotLeader,
@@ -197,9 +198,13 @@ class Calls:
         self._bell.close()
 
 
+def _error(text: str) -> CommandError:
+    return NoAnswer(text) if text.startswith("NOANSWER ") else CommandError(text)
+
+
 def decode(replies: Sequence[bytes]) -> Outcome:
     """The values of complete, encoded replies; error replies become CommandErrors in their place."""
-    reader = hiredis.Reader(replyError=CommandError, notEnoughData=_NOT_HERE)
+    reader = hiredis.Reader(replyError=_error, notEnoughData=_NOT_HERE)
     reader.feed(b"".join(replies))
     return [reader.gets() for _ in replies]
 

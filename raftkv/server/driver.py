@@ -11,6 +11,7 @@ from raftkv.replica import Replica
 from raftkv.server.disk import DiskThread
 
 if TYPE_CHECKING:
+    from raftkv.server.effects import Effects
     from raftkv.server.links import Links
 
 TICK_INTERVAL_MS = 10
@@ -51,6 +52,7 @@ class Driver:
         self.replica = replica
         self.links: Links
         self.disk: DiskThread
+        self.effects: Effects
         self._ticked_ms = 0
 
     def read_clock(self) -> int:
@@ -82,4 +84,6 @@ class Driver:
             more = replica.apply(wall)
             if not replica.wants_turn:
                 break
+        if replica.effects.stirred:
+            self.effects.on_stirred()
         return more

@@ -23,6 +23,7 @@ from raftkv.server.calls import Calls
 from raftkv.server.commands import LOCAL_COMMANDS
 from raftkv.server.disk import DiskThread
 from raftkv.server.driver import TICK_INTERVAL_MS, Driver
+from raftkv.server.effects import Effects
 from raftkv.server.hub import Hub
 from raftkv.server.links import Links
 from raftkv.server.peers import Identity, Peers
@@ -74,6 +75,7 @@ class Member:
             settings=replica_settings(plan.settings),
             random=plan.random,
             now_ms=clock.now_ms(),
+            report=self._report,
         )
         self._driver = Driver(self.replica)
         self._links = Links(
@@ -98,6 +100,9 @@ class Member:
             log=plan.log,
         )
         self.calls = Calls(self.server)
+        self._effects = Effects(self.replica, plan.settings.effects, plan.random, self.calls.wake, plan.log)
+        self._driver.effects = self._effects
+        self.server.effects = self._effects.stats
         self.role_changed = trio.Event()
         """Set, and replaced by a new one, when role, term or leader have changed."""
 
@@ -119,6 +124,7 @@ class Member:
             nursery.start_soon(self._tick)
             nursery.start_soon(peers.run, ports.peers())
             nursery.start_soon(accept_clients, ports.clients(), self.server.add_session, self._accepting, plan.log)
+            nursery.start_soon(self._effects.run)
             nursery.start_soon(self._watch_role)
 
     async def drain(self) -> None:
@@ -133,8 +139,16 @@ class Member:
     def _is_busy(self) -> bool:
         return self.calls.waiting > 0 or any(session.busy for session in self.server.sessions.values())
 
-    def close(self) -> None:
-        """Finish the disk's queue and close everything that this life has opened."""
+    def _report(self, what: str, error: Exception) -> None:
+        """The machine raised where that does not stop the member."""
+        self._plan.log.error("machine_raised", asked=what, machine=type(self.replica.machine).__name__, exc_info=error)
+
+    def close(self, reason: str) -> None:
+        """Finish the disk's queue and close everything that this life has opened. The machine hears the `reason`."""
+        try:
+            self.replica.machine.terminate(reason)
+        except Exception as error:
+            self._report("terminate", error)
         self._driver.disk.stop()
         self.hub.send_all()
         for session in list(self.server.sessions.values()):
@@ -186,6 +200,7 @@ def replica_settings(settings: Settings) -> ReplicaSettings:
         frame_bytes_max=settings.peer.frame_bytes_max,
         no_leader_wait_ms=raft.no_leader_wait_ms,
         request_timeout_ms=raft.request_timeout_ms,
+        outbox_max=settings.effects.outbox_max,
         sessions=Limits(
             sessions_max=settings.session.sessions_max,
             ttl_ms=settings.session.ttl_ms,

@@ -11,6 +11,7 @@ from raftkv.machines.interface import Command, Kind
 from raftkv.replica import Replica
 from raftkv.server import driver
 from raftkv.server.connection import EVENTS
+from raftkv.server.effects import EffectStats
 from raftkv.server.hub import Hub
 from raftkv.server.limits import command_bytes_max
 from raftkv.server.session import Session
@@ -67,6 +68,7 @@ class Server:
 
         self.system_names = {row.name for row in system_commands.values()}
 
+        self.effects = EffectStats()
         self.sessions: dict[int, Session] = {}
         self.parked: set[Session] = set()
         self._last_session_id = 0

@@ -97,12 +97,16 @@ class Supervisor:
             raise
         self._change_to(member)
         self.started.set()
+        reason = ""
         try:
             await member.run(ports)
+        except Exception as error:
+            reason = repr(_worst(error))
+            raise
         finally:
             self._applied = member.replica.applied
             self._change_to(None)
-            member.close()
+            member.close(reason or self.stop_reason)
 
     def _change_to(self, member: Member | None) -> None:
         self.member = member

@@ -14,6 +14,7 @@ from raftkv.errors import ProtocolError
 from raftkv.machines.interface import Kind, StateMachine
 from raftkv.raft.messages import Entry
 from raftkv.replica import Replica, Sink
+from raftkv.replica.effects import Due
 from raftkv.testing.clock import Clock
 from raftkv.testing.disk import Disk
 from raftkv.testing.failure import RuleBroken
@@ -59,6 +60,9 @@ class Member:
         self.life = 0
         self.opened: dict[int, Callable[[], None]] = {}
         """Number of a piece of work -> called when the process dies: its client's connection breaks."""
+
+        self.carry_out: Callable[[Due], bool] = lambda due: True  # noqa: ARG005
+        """Carries an effect of the machine out; returns whether that went well."""
 
         self._schedule = schedule
         self._random = random
@@ -194,6 +198,8 @@ class Member:
             self._ticked_ms = now_ms
             self.replica.on_tick(now_ms)
         self._turns(self.replica)
+        if self.replica.effects.stirred:
+            self._begin_effects(self.replica)
         self._watchers.after_step(self)
 
     def _turns(self, replica: Replica) -> None:
@@ -216,6 +222,22 @@ class Member:
             if not replica.wants_turn:
                 return
         raise RuleBroken("a step ends", f"member {self.id} took {TURNS_MAX} turns")
+
+    def _begin_effects(self, replica: Replica) -> None:
+        for due in replica.effects.take_due():
+            delay_us = self._random.choice((100, 5000, 200_000))
+            self._schedule.after(delay_us, self._carry_out, self.life, due)
+
+    def _carry_out(self, life: int, due: Due) -> None:
+        if life != self.life or self.replica is None:
+            return
+        well = self.carry_out(due)
+        self._put(self._effect_ended, due.id, well)
+        if due.effect.durable and not well and self.replica.effects.leading:
+            self._schedule.after(50_000, self._carry_out, life, due)
+
+    def _effect_ended(self, replica: Replica, effect_id: str, well: bool) -> None:
+        replica.on_effect_ended(effect_id, well)
 
     def _link_up(self, replica: Replica, peer: int, link: Link) -> None:
         if peer in self._links:

@@ -229,6 +229,10 @@ def test_status_of_the_leader(three: Cluster) -> None:
         b"machine_version": 1,
         b"machine_version_effective": 1,
         b"sessions": 0,
+        b"outbox": 0,
+        b"effects_run": 0,
+        b"effects_failed": 0,
+        b"effects_dropped": 0,
     }
     late = {b"match": 2, b"lag": 1, b"connected": 0, b"last_heard_ms": None}
     assert {name: peers[1][name] for name in late} == late

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 
-from raftkv.machines.interface import Command, Context, Kind, ReadContext, StateMachine
+import trio
+
+from raftkv.machines.interface import Command, Context, Effect, Kind, ReadContext, StateMachine
 from raftkv.machines.replies import OK, Error, Reply
 
 
@@ -84,3 +86,22 @@ class AlwaysBooms(Words):
 
     def __init__(self) -> None:
         super().__init__(Recorder(booms=1_000_000))
+
+
+class Mailer(Words):
+    """PUT word path also wants a line with the word in the file at `path`, durably. That fails as long as there is a
+    file at `path`.closed."""
+
+    name = "mailer"
+
+    def handle_write(self, context: Context, commands: list[list[bytes]]) -> list[Reply]:
+        for position, argv in enumerate(commands):
+            context.add_effect(position, Effect(name="append", arguments=tuple(argv[1:]), durable=True))
+        return super().handle_write(context, commands)
+
+    async def run_effect(self, effect: Effect, effect_id: str) -> None:
+        word, path = (argument.decode() for argument in effect.arguments)
+        if await trio.Path(f"{path}.closed").exists():
+            raise OSError("the letter box is closed")
+        async with await trio.open_file(path, "a") as file:
+            await file.write(f"{effect_id} {word}\n")

@@ -39,6 +39,10 @@ def status_of(server: Server) -> Reply:
         b"machine_version": server.replica.machine.version,
         b"machine_version_effective": server.replica.ledger.version,
         b"sessions": len(server.replica.ledger.sessions.table),
+        b"outbox": len(server.replica.ledger.outbox),
+        b"effects_run": server.effects.run,
+        b"effects_failed": server.effects.failed,
+        b"effects_dropped": server.effects.dropped,
         b"peers": [
             _peer_status(peer, log.last_index, server.replica.versions.known.get(peer.id)) for peer in peers(server)
         ],
