@@ -19,7 +19,7 @@ import trio
 import raftkv
 from raftkv import EmbeddedServer
 from raftkv.errors import CommandError, LastServer, NotLeader, ServerStopped, Unsupported
-from tests.support.machines import Recorder, Words
+from tests.support.machines import Recorder, Watched, Words
 
 SLOW_ELECTIONS = {"raft.election_timeout_ms_min": 600_000, "raft.election_timeout_ms_max": 1_200_000}
 """Nobody stands for election by itself while the test runs."""
@@ -67,31 +67,37 @@ def quiet(caplog: pytest.LogCaptureFixture) -> None:
 async def test_single_server(tmp_path: Path) -> None:
     recorder = Recorder()
     calls = recorder.calls
-    async with raftkv.open_server(partial(Words, recorder), data=tmp_path, settings=SMALL_LOGS) as server:
+    async with raftkv.open_server(partial(Watched, recorder), data=tmp_path, settings=SMALL_LOGS) as server:
         assert await server.await_leader() == server.id
+        assert calls["init"] == 1
+        await wait_until("the machine has heard of it", lambda: len(recorder.roles) == 3)
+        assert recorder.roles == ["follower", "candidate", "leader"]  # ExRaft begins as leader when it is alone
         term = server.inspect()["term"]
         await server.trigger_election()
         assert await server.await_leader() == server.id
         assert server.inspect()["term"] == term + 1
+        await wait_until("the machine has heard of it", lambda: recorder.roles[3:] == ["candidate", "leader"])
 
         assert await server.read("TAKE", "key") is None
         assert await server.read_dirty("DIRTYTAKE", "key") is None
         assert calls["read"] == 2
-        with trio.fail_after(PATIENCE_S), pytest.raises(CommandError):
-            await server.write("NOSUCH", "key")
-        assert calls["write"] == 0
+        last = server.inspect()["last"]
+        with trio.fail_after(PATIENCE_S), pytest.raises(CommandError, match="does not take"):
+            await server.write("WRONG")
+        assert (calls["is_command"], calls["write"], server.inspect()["last"]) == (1, 0, last)
         assert await server.write("PUT", "key", "value") == b"OK"
-        assert calls["write"] == 1
+        assert (calls["write"], calls["effect"]) == (1, 1)
         assert await server.read("TAKE", "key") == b"value"
 
-        await server.stop()
+        await server.stop("the end")
+        assert recorder.reasons == ["the end"]
         with pytest.raises(ServerStopped):
             await server.read("TAKE", "key")
     assert calls["made"] == 1
 
 
 async def test_static_config(tmp_path: Path) -> None:
-    async with three_members(tmp_path, client__routing="redirect", **_underscored(SLOW_ELECTIONS)) as servers:
+    async with three_members(tmp_path, Watched, client__routing="redirect", **_underscored(SLOW_ELECTIONS)) as servers:
         await connected(servers)
         assert [server.leader() for server in servers.values()] == [None, None, None]
         first, second, third = servers.values()
@@ -110,8 +116,8 @@ async def test_static_config(tmp_path: Path) -> None:
                 with pytest.raises(NotLeader) as raised:
                     await call
                 assert raised.value.leader_id == 1
-        with pytest.raises(CommandError):
-            await first.write("NOSUCH", "key")
+        with pytest.raises(CommandError, match="does not take"):
+            await first.write("WRONG")
 
         assert await first.write("PUT", "key", "value") == b"OK"
         await wait_until("a follower has it", lambda: second.inspect()["applied"] == first.inspect()["applied"])

@@ -427,6 +427,18 @@ async def test_after_stop_calls_are_refused_and_the_body_goes_on(opened: Callabl
         await server.stop()  # twice does no harm
 
 
+async def test_the_reason_of_a_stop_is_told_to_the_machine_and_logged(
+    opened: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    for reason, lines in (("normal", 0), ("no more electricity", 1)):
+        caplog.clear()
+        recorder = Recorder()
+        async with opened(partial(Words, recorder)) as server:
+            await server.stop(reason)
+        assert recorder.reasons == [reason]
+        assert sum(reason in record.getMessage() for record in caplog.records) == lines
+
+
 async def test_stop_answers_what_is_under_way(opened: Callable[..., Any]) -> None:
     replies = []
 

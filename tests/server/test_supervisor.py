@@ -18,7 +18,7 @@ from raftkv.server.supervisor import RestartPolicy
 from raftkv.settings import Supervision
 from raftkv.storage.wal import Wal
 from tests.integration.cluster import Client
-from tests.support.machines import Recorder, Words
+from tests.support.machines import Recorder, Watched, Words
 
 FAST = {"storage.fsync": "off", "storage.segment_bytes": 65536, "supervision.backoff_ms": 0}
 
@@ -76,7 +76,7 @@ async def test_a_member_goes_on_after_its_machine_failed_once(opened: Callable[.
         assert (server.inspect()["restarts"], server.port) == (1, port)
 
 
-async def test_replay_carries_out_each_entry_once_and_answers_nobody(opened: Callable[..., Any]) -> None:
+async def test_replay_repeats_no_reply_and_no_effect(opened: Callable[..., Any]) -> None:
     recorder = Recorder(booms=1)
     answers = []
 
@@ -86,13 +86,16 @@ async def test_replay_carries_out_each_entry_once_and_answers_nobody(opened: Cal
         except OutcomeUnknown as error:
             answers.append(error)
 
-    async with opened(partial(Words, recorder)) as server:
+    async with opened(partial(Watched, recorder)) as server:
         await write("PUT", "a", "1")
         await write("BOOM")
         await wait_for_restart(server)
         assert await server.read("TAKE", "a") == b"1"
         assert recorder.calls["write"] == 2 + 2, "PUT and BOOM in each life"
+        assert recorder.calls["effect"] == 1, "not again in the second one"
     assert [type(answer) for answer in answers] == [bytes, OutcomeUnknown]
+    assert recorder.calls["init"] == 2
+    assert recorder.reasons == ["ZeroDivisionError('boom')", "normal"]
 
 
 async def test_the_reason_is_logged(opened: Callable[..., Any], caplog: pytest.LogCaptureFixture) -> None:
