@@ -68,12 +68,7 @@ class Call:
         self.fail(NotLeader(leader_id))
 
     def on_not_done(self, error: Error) -> None:
-        if error is NO_LEADER:
-            self.fail(NoLeader(error.text))
-        else:
-            # The machine's refusal (`is_command`) is the caller's fault, the others are nobody's.
-            is_ours = error.text.startswith(("CLUSTERDOWN ", "TRYAGAIN "))
-            self.fail(NotDone(error.text) if is_ours else CommandError(error.text))
+        self.fail((NoLeader if error is NO_LEADER else NotDone)(error.text))
 
     def on_unknown(self, error: Error) -> None:
         self.fail(OutcomeUnknown(error.text))
@@ -92,6 +87,7 @@ class Calls:
 
     def __init__(self, server: Server) -> None:
         self._server = server
+        self._system_names = {name.encode() for name in server.system_names}
         self._bell = Bell(server.hub, self._on_rung)
         self._waiting: set[Call] = set()
         self._pings: list[trio.Event] = []
@@ -133,10 +129,9 @@ class Calls:
     async def _carry_out(self, kind: Kind, commands: list[list[bytes]]) -> Outcome:
         call = Call(kind, len(commands))
         size_bytes = sum(map(len, map(b"".join, commands)))
-        if size_bytes > self._server.command_bytes_max:
-            raise CommandError(TOO_LARGE.text)
         self._server.stats.commands += len(commands)
-        self._server.replica.submit(kind, commands, NO_SCOPES, size_bytes, call)
+        system = any(argv[0].lower() in self._system_names for argv in commands)
+        self._server.replica.submit(kind, commands, NO_SCOPES, size_bytes, call, system)
         self._bell.ring()
         self._waiting.add(call)
         try:
@@ -155,7 +150,7 @@ class Calls:
         return decode([encode(reply, True)])[0]
 
     def kind_of(self, argv: list[bytes]) -> Kind:
-        """How the machine's command `argv` travels. Raises CommandError for none, or one of the wrong length."""
+        """How the machine's command `argv` travels. Raises CommandError for none, or one that is malformed."""
         row = self._server.lookup(argv[0]) if argv else None
         if row is None:
             raise CommandError(unknown_command(argv).text)
@@ -163,6 +158,8 @@ class Calls:
             raise CommandError(f"ERR '{row.name}' is a connection's own command: it has no meaning here")
         if len(argv) != row.arity and (row.arity > 0 or len(argv) < -row.arity):
             raise CommandError(wrong_arity(row.name).text)
+        if sum(map(len, argv)) > self._server.command_bytes_max:
+            raise CommandError(TOO_LARGE.text)
         return row.kind
 
     def check(self, argv: list[bytes], *allowed: Kind) -> None:

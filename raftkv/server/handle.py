@@ -100,7 +100,12 @@ class EmbeddedServer:
     @property
     def members(self) -> Mapping[int, str]:
         """Peer address of every member, this one included."""
-        return self._supervisor.members
+        members = self._supervisor.members
+        # A lone member may leave the port to the system.
+        return {
+            number: address.removesuffix(":0") + f":{self.peer_port}" if address.endswith(":0") else address
+            for number, address in members.items()
+        }
 
     @property
     def role(self) -> str:
@@ -197,10 +202,11 @@ class EmbeddedServer:
 
     async def stop(self, reason: str = NORMAL) -> None:
         """Take no new clients, answer what is under way, finish the disk's work, and stop; returns when that is done.
-        The `reason` is logged, and told to the machine. The body goes on; its further calls raise ServerStopped."""
+        The machine is told the `reason`, which is logged unless it is "normal". The body goes on; its further calls
+        raise ServerStopped."""
         if not self._stopping:
             self._stopping = True
-            self._supervisor.stop_reason = reason
+            self._supervisor.on_stopping(reason)
             self._ports.close_clients()
             try:
                 if self._supervisor.member is not None:

@@ -84,6 +84,12 @@ class Supervisor:
             except Exception as error:
                 await self._after(_worst(error))
 
+    def on_stopping(self, reason: str) -> None:
+        """The present life is to be the last one."""
+        self.stop_reason = reason
+        if reason != NORMAL:
+            self._plan.log.error("stopping", reason=reason)
+
     async def _live(self) -> None:
         plan, ports = self._plan, self._ports
         machine = self._make_machine()

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 import pytest
 
 from raftkv.raft import node as node_module
-from raftkv.raft import reads, replication
+from raftkv.raft import reads, replication, roles
 from raftkv.raft.log import Log
 from raftkv.raft.messages import Append, AppendReply, Entry, HardState, Heartbeat, RaftMessage
 from raftkv.raft.node import Node, Output
@@ -181,6 +181,16 @@ def confirms_reads_by_itself(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(reads, "begin_round", begin_round)
 
 
+def forgets_its_vote_when_an_election_is_triggered(patch: pytest.MonkeyPatch) -> None:
+    """Who stands because an operator wants it may still vote for another in that term (ExRaft's E7, once more)."""
+
+    def become_candidate(node: Node, *, forced: bool = False) -> None:
+        roles.become_candidate(node, forced=forced)
+        node.vote = 0
+
+    patch.setattr(node_module, "become_candidate", become_candidate)
+
+
 def confirms_reads_by_any_answer(patch: pytest.MonkeyPatch) -> None:
     """Any answer to any heartbeat, also one sent before the round began, confirms the newest round."""
 
@@ -223,6 +233,7 @@ MUTANTS: list[tuple[Mutant, frozenset[str]]] = [
     (commits_an_old_term_by_counting, SAFETY),
     (votes_without_persisting, SAFETY),
     (forgets_its_vote_when_stepping_down, SAFETY),
+    (forgets_its_vote_when_an_election_is_triggered, SAFETY),
     (votes_for_outdated_logs, SAFETY),
     (compares_logs_by_length_alone, SAFETY),
     (takes_half_for_a_majority, SAFETY),

@@ -7,6 +7,7 @@ import logging
 import os
 import resource
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -165,6 +166,9 @@ async def test_a_command_larger_than_a_frame_is_refused(opened: Callable[..., An
     async with opened(settings=small) as server:
         with pytest.raises(CommandError, match="too large"):
             await server.write("PUT", "a", b"x" * (1 << 20))
+        with pytest.raises(CommandError, match="too large"):
+            await server.write_many([["PUT", "b", 1], ["PUT", "a", b"x" * (1 << 20)]])
+        assert await server.read("TAKE", "b") is None, "nothing of the list was sent"
         assert await server.write("PUT", "a", "x") == b"OK"
 
 
@@ -423,6 +427,18 @@ async def test_after_stop_calls_are_refused_and_the_body_goes_on(opened: Callabl
         await server.stop()  # twice does no harm
 
 
+async def test_the_reason_of_a_stop_is_told_to_the_machine_and_logged(
+    opened: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    for reason, lines in (("normal", 0), ("no more electricity", 1)):
+        caplog.clear()
+        recorder = Recorder()
+        async with opened(partial(Words, recorder)) as server:
+            await server.stop(reason)
+        assert recorder.reasons == [reason]
+        assert sum(reason in record.getMessage() for record in caplog.records) == lines
+
+
 async def test_stop_answers_what_is_under_way(opened: Callable[..., Any]) -> None:
     replies = []
 
@@ -518,3 +534,14 @@ async def test_a_failed_disk_cancels_the_body_and_is_raised(
         with pytest.raises(StorageFailed, match="Input/output error"):
             await serve(nursery)
     assert len(outcome) == 1, "whoever else waits hears of it as well"
+
+
+# ---- the page
+
+
+@pytest.mark.parametrize(("number", "shown"), [(0, "b'hello'\nredis-cli -p"), (1, "leads; b'1'")])
+def test_the_examples_of_the_page_can_be_pasted(tmp_path: Path, number: int, shown: str) -> None:
+    page = (Path(__file__).parent.parent.parent / "docs" / "embedding.md").read_text("utf-8")
+    example = page.split("```python\n")[number + 1].split("```")[0]
+    ran = subprocess.run([sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert shown in ran.stdout, ran.stderr

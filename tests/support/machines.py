@@ -44,10 +44,10 @@ class Words(StateMachine):
         self.recorder.calls["init"] += 1
 
     def transition(self, role: str) -> None:
-        self.recorder.calls["transition"] += 1
+        self.recorder.roles.append(role)
 
     def terminate(self, reason: str) -> None:
-        self.recorder.calls["terminate"] += 1
+        self.recorder.reasons.append(reason)
 
     def handle_write(self, context: Context, commands: list[list[bytes]]) -> list[Reply]:
         return [self._write(argv) for argv in commands]
@@ -78,7 +78,32 @@ class Words(StateMachine):
 class Recorder:
     def __init__(self, booms: int = 0) -> None:
         self.calls: Counter[str] = Counter()
+        self.roles: list[str] = []
+        """What `transition` was told."""
+
+        self.reasons: list[str] = []
+        """What `terminate` was told."""
+
         self.booms = booms
+
+
+class Watched(Words):
+    """PUT has a side effect; WRONG is no command by `is_command`."""
+
+    name = "watched"
+
+    def is_command(self, argv: list[bytes]) -> bool:
+        self.recorder.calls["is_command"] += 1
+        return argv[0].lower() != b"wrong"
+
+    def handle_write(self, context: Context, commands: list[list[bytes]]) -> list[Reply]:
+        for position, argv in enumerate(commands):
+            if argv[0].lower() == b"put":
+                context.add_effect(position, Effect(name="tell", before_reply=True))
+        return super().handle_write(context, commands)
+
+    def run_effect(self, effect: Effect, effect_id: str) -> None:
+        self.recorder.calls["effect"] += 1
 
 
 class AlwaysBooms(Words):
