@@ -1,12 +1,15 @@
 """raftkv: a durable, linearizable key-value server that any Redis client can talk to, replicated with Raft.
 
-As a program: ``raftkv serve``, ``raftkv dev``. As a library: write a `StateMachine`, and serve it with
-``raftkv serve --machine-class package.module:Class``, or inside of a trio program with `open_server`.
+As a program: ``raftkv serve``, ``raftkv dev``. As a library: write a `Machine` (or the `StateMachine` beneath), and
+serve it with ``raftkv serve --machine package.module:Class``, or inside of a trio program with `open_server`.
 """
 
 from typing import TYPE_CHECKING, Any
 
-from raftkv.machines.interface import Command, Context, Kind, ReadContext, StateMachine
+from raftkv.machines.declared import Machine, dirty, effect, read, write
+from raftkv.machines.interface import Command, Context, Effect, Kind, ReadContext, StateMachine
+from raftkv.machines.signatures import DeclarationError, Refusal
+from raftkv.machines.state import Map, StateError
 
 if TYPE_CHECKING:
     from raftkv.server.embed import open_server
@@ -16,12 +19,22 @@ if TYPE_CHECKING:
 __all__ = [
     "Command",
     "Context",
+    "DeclarationError",
+    "Effect",
     "EmbeddedServer",
     "Kind",
+    "Machine",
+    "Map",
     "ReadContext",
+    "Refusal",
+    "StateError",
     "StateMachine",
+    "dirty",
+    "effect",
     "local_members",
     "open_server",
+    "read",
+    "write",
 ]
 
 _LATE = {

@@ -220,6 +220,7 @@ class Machine:
         "redis",
         "redis, register, or package.module:Class of your own state machine.",
         key="class",
+        alias="machine",
         pattern=CLASS_PATTERN,
     )
     options: dict[str, str | int | float | bool] = _setting(  # noqa: RUF009 (it makes a default_factory)

@@ -1,30 +1,83 @@
-"""From the name in `machine.class` to a state machine."""
+"""From the name in `machine.class` to a state machine that can be served."""
 
 from __future__ import annotations
 
 import importlib
+import inspect
+import os
+import re
+import sys
 
 from raftkv.errors import ConfigError
 from raftkv.machines.interface import StateMachine
+from raftkv.server.commands import LOCAL_COMMANDS
 from raftkv.settings import Settings
+
+SHIPPED = {
+    "redis": "raftkv.machines.redis.machine:RedisMachine",
+    "register": "raftkv.machines.register:RegisterMachine",
+}
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}").fullmatch
 
 
 def make_machine(settings: Settings) -> StateMachine:
-    """The state machine that `machine.class` names. Raises ConfigError."""
+    """The state machine that `machine.class` names, with its options. Raises ConfigError."""
     name = settings.machine.class_
+    options: dict[str, object] = dict(settings.machine.options)
     if name == "redis":
-        from raftkv.machines.redis.machine import RedisMachine
-
-        return RedisMachine(databases=settings.redis.databases)
-    if name == "register":
-        from raftkv.machines.register import RegisterMachine
-
-        return RegisterMachine()
-    module, _, attribute = name.partition(":")
-    try:
-        made = getattr(importlib.import_module(module), attribute)(**settings.machine.options)
-    except (ImportError, AttributeError, TypeError) as error:
-        raise ConfigError("settings", "machine.class", name, f"cannot be made: {error}") from error
-    if not isinstance(made, StateMachine):
-        raise ConfigError("settings", "machine.class", name, "is not a raftkv.machines.interface.StateMachine")
+        options = {"databases": settings.redis.databases}
+    made = _instance(name, load_class(name), options)
+    _check_names(name, made)
     return made
+
+
+def load_class(name: str) -> type[StateMachine]:
+    """The class that ``package.module:Class`` (or "redis", "register") stands for. Raises ConfigError."""
+    module_name, _, attribute = SHIPPED.get(name, name).partition(":")
+    if os.getcwd() not in sys.path:
+        # As `python -m` has it: a machine beside which one stands can be served without being installed.
+        sys.path.insert(0, os.getcwd())
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise _wrong(name, f"{error}; is it installed, or in the present directory?") from error
+    except Exception as error:
+        raise _wrong(name, f"importing {module_name!r} raised {type(error).__name__}: {error}") from error
+    found = getattr(module, attribute, None)
+    if found is None:
+        raise _wrong(name, f"the module {module_name!r} has no {attribute!r}")
+    if not isinstance(found, type):
+        raise _wrong(name, f"is {_article(type(found).__name__)}, not a class")
+    if not issubclass(found, StateMachine):
+        raise _wrong(name, "is neither a raftkv.Machine nor a raftkv.StateMachine")
+    return found
+
+
+def _instance(name: str, kind: type[StateMachine], options: dict[str, object]) -> StateMachine:
+    if missing := sorted(kind.__abstractmethods__):
+        raise _wrong(name, f"lacks {', '.join(missing)} (see raftkv.StateMachine)")
+    try:
+        inspect.signature(kind).bind(**options)
+    except TypeError as error:
+        raise ConfigError("settings", "machine.options", options, f"{name}: {error}") from error
+    try:
+        return kind(**options)
+    except Exception as error:
+        raise _wrong(name, f"making it raised {type(error).__name__}: {error}") from error
+
+
+def _check_names(name: str, machine: StateMachine) -> None:
+    if not NAME(getattr(machine, "name", "")):
+        shown = getattr(machine, "name", None)
+        raise _wrong(name, f"its name is {shown!r}; it must be 1 to 64 of a-z, 0-9, '.', '_' and '-'")
+    for spelling, row in machine.commands.items():
+        if spelling.lower() in LOCAL_COMMANDS or row.name.startswith("raft."):
+            raise _wrong(name, f"its command {row.name!r} is one of raftkv's own: call it something else")
+
+
+def _wrong(name: str, reason: str) -> ConfigError:
+    return ConfigError("settings", "machine.class", name, reason)
+
+
+def _article(word: str) -> str:
+    return f"an {word}" if word[:1].lower() in "aeiou" else f"a {word}"

@@ -1,0 +1,379 @@
+"""A class with decorated methods is a state machine.
+
+    class Counter(raftkv.Machine):
+        counts: raftkv.Map[str, int]
+
+        @raftkv.write
+        def incr(self, name: str, by: int = 1) -> int:
+            '''Add to a counter and return its new value.'''
+            self.counts[name] = self.counts.get(name, 0) + by
+            return self.counts[name]
+
+        @raftkv.read
+        def get(self, name: str) -> int | None:
+            '''The value of a counter.'''
+            return self.counts.get(name)
+
+What the class body says once is used for everything: the signature is the command's arity, the conversion of its
+arguments and its errors (`signatures.py`); the docstring is its help and its entry in COMMAND DOCS; the annotations are
+the state, its snapshots and its undoing (`state.py`).
+
+A handler that raises `Refusal` answers that error; one that raises anything else answers "ERR internal error", which is
+logged. In both cases the state is as before the command, and all members do and answer the same.
+
+What handlers find in `self`: the state; `context` (index, term, time_ms, random, members, session; in a read: now_ms);
+`time_ms`, the time of the newest entry, also in reads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import logging
+import re
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar, Final, Self, TypeVar
+
+import msgspec
+
+from raftkv.machines.interface import Command, Context, Effect, Kind, ReadContext, StateMachine
+from raftkv.machines.replies import OK, Error, Reply, unknown_command, wrong_arity
+from raftkv.machines.signatures import DeclarationError, Refusal, Signature
+from raftkv.machines.state import Journal, Map, StateError, checked, require_immutable
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_MARK: Final = "__raftkv__"
+_log = logging.getLogger("raftkv.machine")
+
+
+class _Mark(msgspec.Struct, frozen=True):
+    kind: Kind
+    name: str | None = None
+    version: int = 1
+    since: str = "1.0.0"
+
+
+class _EffectMark(msgspec.Struct, frozen=True):
+    durable: bool
+    before_reply: bool
+
+
+def write(
+    function: Function | None = None, /, *, name: str | None = None, version: int = 1, since: str = "1.0.0"
+) -> Any:
+    """A command that may change the state: replicated, then carried out on every member.
+
+    name: the command's name, if not the method's: ``@write(name="lock.acquire")``.
+    version: the machine's version that brought it (see `StateMachine.version`).
+    """
+    return _marking(function, _Mark(Kind.WRITE, name, version, since))
+
+
+def read(
+    function: Function | None = None, /, *, name: str | None = None, version: int = 1, since: str = "1.0.0"
+) -> Any:
+    """A command that only looks: linearizable, without an entry in the log. Options as for `write`."""
+    return _marking(function, _Mark(Kind.READ, name, version, since))
+
+
+def dirty(
+    function: Function | None = None, /, *, name: str | None = None, version: int = 1, since: str = "1.0.0"
+) -> Any:
+    """A command that looks at the state of whichever member is asked, at once, perhaps stale. Options as for
+    `write`."""
+    return _marking(function, _Mark(Kind.DIRTY, name, version, since))
+
+
+def effect(function: Function | None = None, /, *, durable: bool = False, before_reply: bool = False) -> Any:
+    """Something to be done outside. Called in a write handler it is *asked for*; the leader does it when the entry is
+    committed (docs/effects.md). Its arguments must be plain values. It may be async, and may have a keyword-only
+    parameter `effect_id`, the same in every repeat of a durable one."""
+    return _marking(function, _EffectMark(durable, before_reply))
+
+
+def _marking(function: Any, mark: Any) -> Any:
+    def decorate(function: Any) -> Any:
+        setattr(function, _MARK, mark)
+        return function
+
+    return decorate if function is None else decorate(function)
+
+
+class _Handler(msgspec.Struct, frozen=True):
+    signature: Signature
+    call: Callable[..., Any]
+    writes: bool
+    answers_ok: bool
+
+
+class Machine(StateMachine):
+    """Base of declared machines. A subclass may have an `__init__` with options (`machine.options`), which must be the
+    same on every member; attributes that are no state begin with an underscore, and handlers must not change them."""
+
+    name: ClassVar[str] = ""
+    """By default made from the class's name: LockService -> lock-service."""
+
+    context: Context | ReadContext
+    """Of the command that is being carried out."""
+
+    time_ms: int
+    """Unix time of the newest entry, in milliseconds: by which everything that ends in time is to be judged."""
+
+    _handlers: ClassVar[dict[bytes, _Handler]] = {}
+    _effects: ClassVar[dict[str, tuple[Callable[..., Any], bool]]] = {}
+    """Name -> (its method, whether that wants the effect's id)."""
+
+    _fields: ClassVar[dict[str, Any]] = {}
+    commands: Mapping[bytes, Command] = {}
+    _journal: Journal
+    _position: int
+    """Of the present command in its batch."""
+
+    def __init_subclass__(cls, **more: Any) -> None:
+        super().__init_subclass__(**more)
+        if "name" not in cls.__dict__:
+            cls.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", cls.__name__).lower()
+        cls._fields = {**cls._fields, **_declared_fields(cls)}
+        handlers, effects, commands = dict(cls._handlers), dict(cls._effects), dict(cls.commands)
+        own: dict[str, str] = {}
+        for attribute, function in list(cls.__dict__.items()):
+            mark = getattr(function, _MARK, None)
+            if isinstance(mark, _EffectMark):
+                effects[attribute] = (function, "effect_id" in inspect.signature(function).parameters)
+                setattr(cls, attribute, _asking(attribute, mark))
+            elif isinstance(mark, _Mark):
+                row, handler = _declared_command(cls, attribute, function, mark)
+                if row.name in own:
+                    raise DeclarationError(f"{cls.__name__}: {own[row.name]} and {attribute} are both {row.name!r}")
+                own[row.name] = attribute
+                for spelling in (row.name.encode(), row.name.upper().encode()):
+                    handlers[spelling], commands[spelling] = handler, row
+        cls._handlers, cls._effects, cls.commands = handlers, effects, commands
+
+    def __new__(cls, *arguments: Any, **options: Any) -> Self:  # noqa: ARG004
+        machine = super().__new__(cls)
+        put = object.__setattr__
+        journal = Journal()
+        put(machine, "_journal", journal)
+        put(machine, "_position", 0)
+        put(machine, "context", ReadContext(0))
+        put(machine, "time_ms", 0)
+        for name, kind in cls._fields.items():
+            if typing.get_origin(kind) is Map:
+                put(machine, name, Map(journal, name, *typing.get_args(kind)))
+            else:
+                put(machine, name, getattr(cls, name))
+        return machine
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        kind = self._fields.get(name)
+        if kind is None:
+            if name.startswith("_") and not self._journal.is_open:
+                object.__setattr__(self, name, value)
+                return
+            raise StateError(
+                f"{type(self).__name__}.{name} is no declared state: annotate it in the class body ({name}: int = 0),"
+                " or set it in __init__ under a name with an underscore if it is none"
+            )
+        if isinstance(getattr(self, name), Map):
+            raise StateError(f"{type(self).__name__}.{name} is a Map: change its content, or empty it with clear()")
+        value = checked(value, kind, f"{type(self).__name__}.{name}")
+        self._journal.note(object.__setattr__, self, name, getattr(self, name))
+        object.__setattr__(self, name, value)
+
+    # ---- to be overridden
+
+    def setup(self) -> None:
+        """Fill the state of an empty log, the same way on every member."""
+        return
+
+    def on_time(self) -> None:
+        """Called at the begin of an entry whose time has reached `deadline_ms()`. May change the state, and should, so
+        that the deadline moves."""
+        return
+
+    # ---- StateMachine
+
+    def init(self) -> None:
+        self._journal.is_open = True
+        try:
+            self.setup()
+        finally:
+            self._journal.keep()
+            self._journal.is_open = False
+
+    def handle_write(self, context: Context, commands: list[list[bytes]]) -> list[Reply]:
+        put = object.__setattr__
+        put(self, "context", context)
+        put(self, "time_ms", max(self.time_ms, context.time_ms))
+        deadline_ms = self.deadline_ms()
+        if deadline_ms is not None and deadline_ms <= self.time_ms:
+            put(self, "_position", 0)
+            self._carry_out(_ON_TIME, [])
+        replies = []
+        for position, argv in enumerate(commands):
+            put(self, "_position", position)
+            replies.append(self._answer(argv))
+        return replies
+
+    def handle_read(self, context: ReadContext, commands: list[list[bytes]]) -> list[Reply]:
+        object.__setattr__(self, "context", context)
+        return [self._answer(argv, reading=True) for argv in commands]
+
+    def _answer(self, argv: list[bytes], *, reading: bool = False) -> Reply:
+        handler = (self._handlers.get(argv[0]) or self._handlers.get(argv[0].lower())) if argv else None
+        if handler is None:
+            return unknown_command(argv)
+        if not handler.signature.fits(len(argv)):
+            return wrong_arity(handler.signature.name)
+        if reading and handler.writes:
+            return Error(f"ERR '{handler.signature.name}' writes and must go through the log")
+        return self._carry_out(handler, argv)
+
+    def _carry_out(self, handler: _Handler, argv: list[bytes]) -> Reply:
+        journal, effects = self._journal, getattr(self.context, "effects", None)
+        effects_before = len(effects) if effects else 0
+        journal.is_open = handler.writes
+        try:
+            arguments, options = handler.signature.convert(argv)
+            result = handler.call(self, *arguments, **options)
+            return OK if result is None and handler.answers_ok else _reply(result)
+        except Exception as error:
+            journal.undo()
+            if effects:
+                del effects[effects_before:]
+            if isinstance(error, Refusal):
+                return Error(error.text)
+            _log.exception("%s: %r raised", type(self).__name__, handler.signature.name)
+            return Error(
+                f"ERR internal error in '{handler.signature.name}': {type(error).__name__}; nothing was changed"
+            )
+        finally:
+            journal.keep()
+            journal.is_open = False
+
+    def run_effect(self, effect: Effect, effect_id: str) -> Any:
+        if effect.name not in self._effects:
+            raise LookupError(f"{type(self).__name__} has no effect {effect.name!r} (any more)")
+        function, wants_id = self._effects[effect.name]
+        return function(self, *effect.arguments, **({"effect_id": effect_id} if wants_id else {}))
+
+    # ---- the whole state
+
+    def _plain_fields(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name, kind in self._fields.items() if typing.get_origin(kind) is not Map}
+
+    def _maps(self) -> dict[str, Map[Any, Any]]:
+        return {name: getattr(self, name) for name, kind in self._fields.items() if typing.get_origin(kind) is Map}
+
+    def snapshot(self) -> Iterator[bytes]:
+        encode = msgspec.msgpack.encode
+        maps = {name: content.begin_snapshot() for name, content in self._maps().items()}
+        yield encode((self.time_ms, self._plain_fields()))
+        for name, slices in maps.items():
+            for items in slices:
+                yield encode((name, items))
+
+    def restore(self, slices: Iterator[bytes]) -> None:
+        put, convert, maps = object.__setattr__, msgspec.convert, self._maps()
+        time_ms, plain = msgspec.msgpack.decode(next(slices))
+        for content in maps.values():
+            content.empty()
+        for name in self._plain_fields():
+            value = convert(plain[name], self._fields[name]) if name in plain else getattr(type(self), name)
+            put(self, name, value)
+        put(self, "time_ms", time_ms)
+        for part in slices:
+            name, items = msgspec.msgpack.decode(part)
+            content = maps[name]
+            content.load(convert(items, list[tuple[content.key_type, content.value_type]]))  # type: ignore[name-defined]
+
+    def state_hash(self) -> bytes:
+        digest = hashlib.sha256(msgspec.msgpack.encode((self.time_ms, sorted(self._plain_fields().items()))))
+        for name, content in sorted(self._maps().items()):
+            digest.update(msgspec.msgpack.encode((name, len(content))))
+            for item in content.items():
+                digest.update(msgspec.msgpack.encode(item))
+        return digest.digest()
+
+
+def _reply(result: Any) -> Reply:
+    """What a handler has returned, as a reply value. Raises TypeError for what is none."""
+    if isinstance(result, tuple | list):
+        return [_reply(item) for item in result]
+    if isinstance(result, dict):
+        return {key.encode() if isinstance(key, str) else key: _reply(value) for key, value in result.items()}
+    if isinstance(result, set | frozenset | Map) or (
+        isinstance(result, msgspec.Struct) and type(result).__module__ != "raftkv.machines.replies"
+    ):
+        raise TypeError(f"a {type(result).__name__} is no reply: return a list, a dict, or one value")
+    return result  # type: ignore[no-any-return]
+
+
+def _asking(name: str, mark: _EffectMark) -> Callable[..., None]:
+    """What an effect's method is replaced by: it asks for the effect."""
+
+    def ask(self: Machine, *arguments: Any) -> None:
+        if not self._journal.is_open or not isinstance(self.context, Context):
+            raise StateError(f"the effect {name!r} is asked for outside of a write")
+        wanted = Effect(name=name, arguments=arguments, durable=mark.durable, before_reply=mark.before_reply)
+        self.context.add_effect(self._position, wanted)
+
+    return ask
+
+
+def _declared_fields(cls: type) -> dict[str, Any]:
+    own = [name for name in inspect.get_annotations(cls) if not name.startswith("_") and name not in _NO_STATE]
+    try:
+        kinds = typing.get_type_hints(cls) if own else {}
+    except NameError as error:
+        raise DeclarationError(
+            f"{cls.__name__}: {error}; types of its fields must be defined at module level"
+        ) from error
+    fields = {name: kinds[name] for name in own if typing.get_origin(kinds[name]) is not ClassVar}
+    for name, kind in fields.items():
+        where = f"{cls.__name__}.{name}"
+        if typing.get_origin(kind) is Map:
+            for part in typing.get_args(kind):
+                require_immutable(part, where)
+            continue
+        if kind is Map:
+            raise DeclarationError(f"{where}: say of what: Map[str, int]")
+        require_immutable(kind, where)
+        if not hasattr(cls, name):
+            raise DeclarationError(f"{where} needs a first value: {name}: {getattr(kind, '__name__', kind)} = ...")
+        checked(getattr(cls, name), kind, where)
+    return fields
+
+
+_NO_STATE: Final = frozenset({"name", "version", "commands", "context", "time_ms"})
+
+
+def _declared_command(cls: type, attribute: str, function: Any, mark: _Mark) -> tuple[Command, _Handler]:
+    where = f"{cls.__name__}.{attribute}"
+    signature = Signature.of(function, (mark.name or attribute).lower(), where)
+    returns_nothing = signature.returns in (None, type(None))
+    if returns_nothing and mark.kind is not Kind.WRITE:
+        raise DeclarationError(f"{where}: a read that returns nothing is of no use; annotate what it returns")
+    writes = mark.kind is Kind.WRITE
+    text = (function.__doc__ or "").strip()
+    row = Command(
+        name=signature.name,
+        arity=signature.arity,
+        kind=mark.kind,
+        handler=function,
+        flags=("write",) if writes else ("readonly",),
+        categories=("@write" if writes else "@read",),
+        keys=signature.keys,
+        since=mark.since,
+        group="generic",
+        summary=text.partition("\n")[0].rstrip("."),
+        arguments=signature.arguments,
+        version=mark.version,
+    )
+    return row, _Handler(signature, function, writes, returns_nothing)
+
+
+_ON_TIME: Final = _Handler(Signature.nothing("on_time"), lambda machine: machine.on_time(), True, True)

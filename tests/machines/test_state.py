@@ -1,0 +1,127 @@
+"""Maps: undone exactly, copied in slices while they change, and nothing passes them by."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from raftkv.machines import state
+from raftkv.machines.state import Journal, Map, StateError
+
+OPERATION = st.tuples(st.sampled_from(["set", "del", "pop", "clear", "update", "setdefault"]), st.integers(0, 8))
+
+
+def new_map() -> tuple[Map[int, int], Journal]:
+    journal = Journal()
+    journal.is_open = True
+    return Map(journal, "numbers", int, int), journal
+
+
+def change(target: Any, operation: tuple[str, int]) -> None:
+    name, key = operation
+    match name:
+        case "set":
+            target[key] = len(target) + key
+        case "del":
+            if key in target:
+                del target[key]
+        case "pop":
+            target.pop(key, None)
+        case "clear":
+            if key == 0:
+                target.clear()
+        case "update":
+            target.update({key: 1, key + 1: 2})
+        case "setdefault":
+            target.setdefault(key, 5)
+
+
+@given(st.lists(OPERATION), st.lists(OPERATION))
+def test_undoing_is_as_if_nothing_had_been(before: list[tuple[str, int]], undone: list[tuple[str, int]]) -> None:
+    numbers, journal = new_map()
+    twin: dict[int, int] = {}
+    for operation in before:
+        change(numbers, operation)
+        change(twin, operation)
+    journal.keep()
+    for operation in undone:
+        change(numbers, operation)
+    journal.undo()
+    assert list(numbers.items()) == sorted(twin.items())
+    assert len(numbers) == len(twin)
+
+
+@given(st.lists(OPERATION), st.lists(st.lists(OPERATION), max_size=12))
+def test_a_snapshot_is_the_state_at_its_begin(before: list[tuple[str, int]], between: list[Any]) -> None:
+    numbers, _ = new_map()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(state, "SLICE_ITEMS", 2)
+        for operation in before:
+            change(numbers, operation)
+        expected = list(numbers.items())
+        copied = []
+        rounds = iter(between)
+        for items in numbers.begin_snapshot():
+            copied += items
+            for operation in next(rounds, []):
+                change(numbers, operation)
+        assert copied == expected
+
+
+def test_slices_are_bounded_and_nothing_is_kept_afterwards() -> None:
+    numbers, _ = new_map()
+    chance = Random(1)
+    numbers.update({number: number for number in chance.sample(range(10_000), 5000)})
+    slices = numbers.begin_snapshot()
+    sizes = []
+    for items in slices:
+        sizes.append(len(items))
+        numbers.update(dict.fromkeys(chance.sample(range(10000), 100), 0))
+    assert sum(sizes) == 5000
+    assert max(sizes) <= state.SLICE_ITEMS + 1600
+    assert numbers._snapshot is None
+
+
+def test_keys_come_in_order_whatever_was_done_before() -> None:
+    numbers, journal = new_map()
+    numbers.update({3: 0, 1: 0, 2: 0})
+    journal.keep()
+    del numbers[1]
+    journal.undo()
+    assert list(numbers) == [1, 2, 3]
+    assert list(numbers.between(2)) == [2, 3]
+    assert list(numbers.between(None, 2)) == [1]
+
+
+def test_changing_while_going_through_is_told() -> None:
+    numbers, _ = new_map()
+    numbers.update({1: 0, 2: 0})
+    walk = iter(numbers)
+    numbers[next(walk) + 10] = 0
+    with pytest.raises(StateError, match="list"):
+        next(walk)
+    for number in list(numbers):
+        del numbers[number]
+    assert len(numbers) == 0
+
+
+@pytest.mark.parametrize(("key", "value"), [("1", 1), (1, "1"), (1, 1.5), (1, None), (True, 1), (1, [1])])
+def test_other_types_than_declared_are_refused(key: Any, value: Any) -> None:
+    numbers, _ = new_map()
+    with pytest.raises(TypeError, match="of numbers: Expected"):
+        numbers[key] = value
+
+
+def test_a_closed_journal_lets_nothing_pass() -> None:
+    numbers, journal = new_map()
+    numbers[1] = 1
+    journal.keep()
+    journal.is_open = False
+    for attempt in (lambda: numbers.__setitem__(1, 2), lambda: numbers.pop(1), numbers.clear):
+        with pytest.raises(StateError, match="outside of a write"):
+            attempt()
+    assert dict(numbers) == {1: 1}
