@@ -28,6 +28,8 @@ raftkv dev
 
 raftkv dev --nodes 5 --data /tmp/five --base-port 7101 --peer-base-port 8101
 
+raftkv dev --machine counter:Counter
+
 raftkv dev -- --storage-fsync off --log-level debug
 
 What follows -- goes to every member's raftkv serve. A member that ends is not started again; the log says how to.
@@ -43,9 +45,10 @@ def dev(
     data: Annotated[Path, typer.Option(help="Directory for all data; kept when the cluster stops.")] = Path("data"),
     base_port: Annotated[int, typer.Option(min=1, max=65535, help="Client port of member 1; then upwards.")] = 7001,
     peer_base_port: Annotated[int, typer.Option(min=1, max=65535, help="Peer port of member 1; then upwards.")] = 8001,
+    machine: Annotated[str, typer.Option(metavar="MODULE:CLASS", help="Your own state machine.")] = "redis",
 ) -> None:
     """Run a local cluster of real processes with one common log, until Ctrl-C."""
-    members = plan(nodes, data, base_port, peer_base_port, serve_flags or [])
+    members = plan(nodes, data, base_port, peer_base_port, ["--machine", machine, *(serve_flags or [])])
     check_directories(data, nodes)
     check_ports(members)
     console = Console(highlight=False, soft_wrap=True)
