@@ -12,11 +12,14 @@ from raftkv.machines.signatures import DeclarationError, Refusal
 from raftkv.machines.state import Map, StateError
 
 if TYPE_CHECKING:
+    from raftkv.client.client import Client, connect
+    from raftkv.client.sync import SyncClient, connect_sync
     from raftkv.server.embed import open_server
     from raftkv.server.handle import EmbeddedServer
     from raftkv.server.neighbours import local_members
 
 __all__ = [
+    "Client",
     "Command",
     "Context",
     "DeclarationError",
@@ -29,6 +32,9 @@ __all__ = [
     "Refusal",
     "StateError",
     "StateMachine",
+    "SyncClient",
+    "connect",
+    "connect_sync",
     "dirty",
     "effect",
     "local_members",
@@ -38,6 +44,10 @@ __all__ = [
 ]
 
 _LATE = {
+    "Client": "raftkv.client.client",
+    "SyncClient": "raftkv.client.sync",
+    "connect": "raftkv.client.client",
+    "connect_sync": "raftkv.client.sync",
     "EmbeddedServer": "raftkv.server.handle",
     "local_members": "raftkv.server.neighbours",
     "open_server": "raftkv.server.embed",

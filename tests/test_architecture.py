@@ -28,6 +28,7 @@ FLOORS = {
     "replica": 3,
     "cluster": 3,
     "testing": 4,
+    "client": 4,
     "server": 4,
     "cli": 5,
 }
@@ -89,9 +90,10 @@ def floors(path: str, tree: ast.Module) -> Iterator[Finding]:
 
 
 def trio_above(path: str, tree: ast.Module) -> Iterator[Finding]:
-    """trio only in server/ and cli/. Everything below is plain functions that a simulator can call from one thread
+    """trio only in server/ and cli/, and in client/, which is no part of a member. Everything
+    below is plain functions that a simulator can call from one thread
     in an order drawn from one seed; an await down there would take that away."""
-    if part_of(path) not in ("server", "cli"):
+    if part_of(path) not in ("server", "cli", "client"):
         yield from ((line, name) for line, name in imports(tree) if name.split(".")[0] == "trio")
 
 
@@ -118,10 +120,10 @@ def files_in_one_place(path: str, tree: ast.Module) -> Iterator[Finding]:
 
 
 def clock_and_chance(path: str, tree: ast.Module) -> Iterator[Finding]:
-    """The clock and chance only in server/driver.py (command line and test tools excepted). Everything else is given
-    `now`, a seed or a random.Random: only so can a run be repeated, and only so do all members compute the same.
+    """The clock and chance only in server/driver.py (command line, client and test tools excepted). Everything else is
+    given `now`, a seed or a random.Random: only so can a run be repeated, and only so do all members compute the same.
     (machines/interface.py makes one from an entry's seed.)"""
-    if part_of(path) in ("cli", "testing") or path == "raftkv/server/driver.py":
+    if part_of(path) in ("cli", "client", "testing") or path == "raftkv/server/driver.py":
         return
     for line, name in imports(tree):
         # The type may be named by those who are handed a generator; making one (below) is the driver's.
