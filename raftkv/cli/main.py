@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from raftkv.cli import dev, serve, settings, status, wal
+from raftkv.cli import commands, dev, serve, settings, status, wal
 from raftkv.errors import Fatal, RaftkvError
 
 EXIT_INPUT, EXIT_FATAL = 2, 3
@@ -32,6 +32,7 @@ app = typer.Typer(
 app.command(name="serve", cls=serve.ServeCommand, epilog=serve.EXAMPLES)(serve.serve)
 app.command(name="dev", epilog=dev.EXAMPLES)(dev.dev)
 app.command(name="status", epilog=status.EXAMPLES)(status.status)
+app.command(name="help", epilog=commands.EXAMPLES)(commands.help_)
 app.command(name="settings", epilog=settings.EXAMPLES)(settings.settings)
 app.add_typer(wal.app, name="wal")
 

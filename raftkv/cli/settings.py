@@ -23,7 +23,7 @@ HEAD = """\
 #
 # Sources, the later winning: these defaults, a file (raftkv serve --config FILE), variables, flags.
 # [client] port is the variable RAFTKV_CLIENT_PORT and the flag --client-port; the most used have short flags
-# too: --id, --data, --port, --members.
+# too: --id, --data, --port, --members, --machine.
 # A wrong key, type, range or relation stops the start and says which.
 """
 

@@ -43,7 +43,7 @@ def end_of_main(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> object:
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["serve"], ["dev"], ["status"], ["settings"], ["wal"], ["wal", "dump"], ["wal", "verify"]]
+    "command", [[], ["serve"], ["dev"], ["status"], ["settings"], ["help"], ["wal"], ["wal", "dump"], ["wal", "verify"]]
 )
 def test_every_command_has_help(command: list[str]) -> None:
     result = CliRunner().invoke(app, [*command, "--help"])
