@@ -1,6 +1,7 @@
 """The defects that were found in ExRaft, the project whose contract raftkv keeps: each must be impossible here.
 
-The numbers are those of the list they were written down in. E10 to E14 concern membership changes and hooks.
+The numbers are those of the list they were written down in. E11 and E14 concern what the machine is told and asks for:
+tests/replica/test_exraft_callbacks.py. Of E12 and E13 this is what concerns members that never change.
 """
 
 from __future__ import annotations
@@ -184,6 +185,45 @@ def test_e09_a_leader_answers_every_vote_request() -> None:
     term = alone.becomes_leader()
     for asked in (term - 1, term, term + 5):
         assert alone.answer(2, vote_request(asked, 99, 99)) == VoteReply(term, False, False)
+
+
+@pytest.mark.parametrize("outdated", [1, 2, 3])
+def test_e10_who_lacks_an_entry_does_not_follow_the_leader_whatever_its_name(outdated: int) -> None:
+    """The next leader was chosen by name; who lacked the last entries could be told to lead, and they were lost."""
+    others = [number for number in (1, 2, 3) if number != outdated]
+    cluster = Cluster(3)
+    cluster.elect(others[0])
+    cluster.run(100)
+    cluster.isolate(outdated)
+    cluster.propose(others[0], b"acknowledged")
+    cluster.run(100)
+    cluster.heal()
+    cluster.crash(others[0])
+    cluster.campaign(outdated)
+    cluster.run(3_000)
+    assert cluster.leaders() == [others[1]]
+    assert b"acknowledged" in cluster.data_of(others[1])
+
+
+def test_e12_only_members_count_for_a_commit() -> None:
+    """Peers that had been removed were counted on, so that entries were committed which no majority had."""
+    alone = Alone(term=3)
+    alone.becomes_leader()
+    last = alone.node.log.last_index
+    alone.node.on_message(99, AppendReply(alone.node.term, True, last - 1, last, 0, 0))
+    assert alone.node.log.commit < last
+    assert 99 not in alone.node.progress
+
+
+def test_e13_who_is_no_member_raises_no_term() -> None:
+    """A removed member was not told, stood for election again and again, and each time unseated the leader."""
+    alone = Alone()
+    alone.follows(2, 1)
+    alone.time_passes(10_000)
+    term = alone.node.term
+    alone.node.on_message(99, vote_request(term + 50, 99, 99))
+    alone.node.on_message(99, Heartbeat(term + 50, 0, 1))
+    assert alone.node.term == term
 
 
 def test_e15_a_newer_term_forgets_the_leader() -> None:

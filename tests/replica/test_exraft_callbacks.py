@@ -115,6 +115,19 @@ def test_the_members_are_told_at_each_election_and_in_the_order_of_the_log() -> 
     assert told == [("config", [1], 1), ("write", b"a"), ("config", [1], 3)]
 
 
+def test_e11_what_is_not_committed_is_not_told_after_a_restart() -> None:
+    """ExRaft took a pending change for a settled one after a restart, and a settled one for pending."""
+    machine = Told()
+    member = Alone(machine)
+    again = Told()
+    member.restart(again, leads=False)
+    member.replica.apply(0)
+    assert member.replica.node.log.last_index == 1
+    assert [asked for asked in again.asked if isinstance(asked, tuple)] == []
+    member.advance(10)
+    assert [asked for asked in again.asked if isinstance(asked, tuple)] == [("config", [1], 1), ("config", [1], 2)]
+
+
 def test_an_exception_in_transition_harms_nobody() -> None:
     class Bad(Told):
         def transition(self, role: str) -> None:
