@@ -6,11 +6,16 @@ import importlib
 
 from raftkv.errors import ConfigError
 from raftkv.machines.interface import StateMachine
+from raftkv.machines.strict import watch
 from raftkv.settings import Settings
 
 
 def make_machine(settings: Settings) -> StateMachine:
-    """The state machine that `machine.class` names. Raises ConfigError."""
+    """The state machine that `machine.class` names, watched where `machine.strict` is on. Raises ConfigError."""
+    return watch(_made(settings)) if settings.machine.strict else _made(settings)
+
+
+def _made(settings: Settings) -> StateMachine:
     name = settings.machine.class_
     if name == "redis":
         from raftkv.machines.redis.machine import RedisMachine

@@ -236,7 +236,9 @@ class _Reader:
         elif record.type_name in _TYPES:
             value = _TYPES[record.type_name].from_pieces(pieces)
         else:
-            raise StorageCorrupt(f"the snapshot holds a {record.type_name!r}, which this version of raftkv does not know")
+            raise StorageCorrupt(
+                f"the snapshot holds a {record.type_name!r}, which this version of raftkv does not know"
+            )
         self._values[record.database][record.name] = value
         if record.deadline_ms is not None:
             self._expires[record.database][record.name] = record.deadline_ms
