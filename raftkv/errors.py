@@ -121,5 +121,14 @@ class BrokenInvariant(Fatal):
     """The program is wrong, not its surroundings. Carries the numbers that disagree."""
 
 
+class NonDeterministic(Fatal):
+    """A machine under `machine.strict` made a call whose result differs between members; it was stopped before. Mend
+    the machine. `method`, `call` and `instead` say where, which, and what to use."""
+
+    def __init__(self, method: str, call: str, instead: str) -> None:
+        super().__init__(f"{method} called {call}, so members would differ; use {instead}")
+        self.method, self.call, self.instead = method, call, instead
+
+
 class MemberFailed(Fatal):
     """A member ended because of an exception, and is not started again. The exception is the `__cause__`."""

@@ -228,6 +228,10 @@ class Machine:
         "Keyword arguments for that class. As flag (then all are text): key=value,key=value.",
         "key = value",
     )
+    strict: bool = _setting(
+        False,
+        "Stop at a call that makes members differ (clock, chance, environment, files); about ten times slower.",
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

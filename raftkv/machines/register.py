@@ -8,6 +8,7 @@ because a log entry cannot be refused any more once it is committed.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 
 from raftkv.machines.interface import Command, Context, Kind, ReadContext, StateMachine
 from raftkv.machines.replies import OK, Reply, unknown_command, wrong_arity
@@ -29,7 +30,17 @@ class RegisterMachine(StateMachine):
         return [self._answer(argv) for argv in commands]
 
     def state_hash(self) -> bytes:
-        return hashlib.sha256(b"none" if self.value is None else b"some" + self.value).digest()
+        return hashlib.sha256(self._encoded()).digest()
+
+    def snapshot(self) -> Iterator[bytes]:
+        yield self._encoded()
+
+    def restore(self, slices: Iterator[bytes]) -> None:
+        content = b"".join(slices)
+        self.value = None if content == b"none" else content.removeprefix(b"some")
+
+    def _encoded(self) -> bytes:
+        return b"none" if self.value is None else b"some" + self.value
 
     def _answer(self, argv: list[bytes]) -> Reply:
         row = self.commands.get(argv[0].lower()) if argv else None

@@ -32,6 +32,10 @@ MISSING: Final = object()
 SLICE_ITEMS: Final = 1000
 """Items of a Map in one slice of a snapshot: about a millisecond of work."""
 
+INTEGER_MIN, INTEGER_MAX = -(2**63), 2**63 - 1
+_ALWAYS_STORABLE: Final = frozenset({bytes, float, bool, type(None)})
+_encode: Final = msgspec.msgpack.Encoder().encode
+
 PLAIN_TYPES: Final = frozenset({bytes, str, int, float, bool, type(None)})
 
 
@@ -116,6 +120,8 @@ class Map(MutableMapping[K, V], Generic[K, V]):
     def __setitem__(self, key: K, value: V) -> None:
         if type(value) is not self.value_type:
             value = checked(value, self.value_type, f"a value of {self._name}")
+        else:
+            require_storable(value, self._name)
         if key not in self._values:
             checked(key, self.key_type, f"a key of {self._name}")
         self._journal.note(self._put, key, self._values.get(key, MISSING))
@@ -206,11 +212,27 @@ class _MapSnapshot:
 
 
 def checked(value: Any, wanted: Any, what: str) -> Any:
-    """`value`, if it is of the declared type. Raises TypeError."""
+    """`value`, if it is of the declared type and can be stored. Raises TypeError, ValueError."""
     try:
-        return msgspec.convert(value, wanted, strict=True)
+        converted = msgspec.convert(value, wanted, strict=True)
     except msgspec.ValidationError as error:
         raise TypeError(f"{what}: {error}") from error
+    require_storable(converted, what)
+    return converted
+
+
+def require_storable(value: Any, what: str) -> None:
+    """Raises ValueError for what no snapshot could hold: an integer of more than 64 bits, text with lone surrogates.
+    Found out only when the snapshot is taken, it would be too late."""
+    kind = type(value)
+    if kind is int:
+        if not INTEGER_MIN <= value <= INTEGER_MAX:
+            raise ValueError(f"{what}: {value} has more than 64 bits")
+    elif kind not in _ALWAYS_STORABLE:
+        try:
+            _encode(value)
+        except (OverflowError, ValueError) as error:
+            raise ValueError(f"{what} cannot be stored: {error}") from error
 
 
 def require_immutable(kind: Any, where: str) -> None:

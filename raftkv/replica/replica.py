@@ -22,7 +22,7 @@ from random import Random
 
 import msgspec
 
-from raftkv.errors import ProtocolError
+from raftkv.errors import NonDeterministic, ProtocolError
 from raftkv.machines.interface import Batch, Context, Kind, ReadContext, StateMachine
 from raftkv.machines.replies import Error, Reply
 from raftkv.raft.log import Log
@@ -566,6 +566,8 @@ class Replica:
     def _handle_read(self, context: ReadContext, commands: list[list[bytes]]) -> list[Reply]:
         try:
             return self.machine.handle_read(context, commands)
+        except NonDeterministic:
+            raise
         except Exception as error:
             if len(commands) == 1:
                 self._report("read", error)
@@ -580,6 +582,8 @@ class Replica:
             return None
         try:
             verdict = self.machine.is_command(argv)
+        except NonDeterministic:
+            raise
         except Exception as error:
             self._report("is_command", error)
             return internal_error(argv, error)

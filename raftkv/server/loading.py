@@ -10,6 +10,7 @@ import sys
 
 from raftkv.errors import ConfigError
 from raftkv.machines.interface import StateMachine
+from raftkv.machines.strict import watch
 from raftkv.server.commands import LOCAL_COMMANDS
 from raftkv.settings import Settings
 
@@ -21,14 +22,15 @@ NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}").fullmatch
 
 
 def make_machine(settings: Settings) -> StateMachine:
-    """The state machine that `machine.class` names, with its options. Raises ConfigError."""
+    """The state machine that `machine.class` names, with its options; watched where `machine.strict` is on. Raises
+    ConfigError."""
     name = settings.machine.class_
     options: dict[str, object] = dict(settings.machine.options)
     if name == "redis":
         options = {"databases": settings.redis.databases}
     made = _instance(name, load_class(name), options)
     _check_names(name, made)
-    return made
+    return watch(made) if settings.machine.strict else made
 
 
 def load_class(name: str) -> type[StateMachine]:

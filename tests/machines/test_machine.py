@@ -31,6 +31,16 @@ class Pair(Collection):
     def digest_parts(self) -> list[bytes]:
         return [b"pair"]
 
+    def __len__(self) -> int:
+        return 2
+
+    def pieces(self) -> list[bytes]:
+        return [b"one", b"other"]
+
+    @classmethod
+    def from_pieces(cls, pieces: list[bytes]) -> Pair:
+        return cls()
+
 
 @pytest.fixture
 def client() -> MachineClient:

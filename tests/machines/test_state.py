@@ -116,6 +116,17 @@ def test_other_types_than_declared_are_refused(key: Any, value: Any) -> None:
         numbers[key] = value
 
 
+@pytest.mark.parametrize("value", [2**63, -(2**63) - 1, 2**70])
+def test_what_no_snapshot_could_hold_is_refused_where_it_is_put(value: int) -> None:
+    numbers, journal = new_map()
+    with pytest.raises(ValueError, match="more than 64 bits"):
+        numbers[1] = value
+    assert len(numbers) == 0
+    texts = Map[str, str](journal, "texts", str, str)
+    with pytest.raises(ValueError, match="cannot be stored"):
+        texts["a"] = "\udc80"
+
+
 def test_a_closed_journal_lets_nothing_pass() -> None:
     numbers, journal = new_map()
     numbers[1] = 1

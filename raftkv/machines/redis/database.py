@@ -12,7 +12,12 @@ the member; `overdue` says that some were left, and only then need look-ups comp
 removes follows from deadlines and keys alone, never from the heap's inner state: that differs on a member that
 was restored.
 
-The rule for handlers: `peek` when the command only reads, `fetch` when it writes (it removes an overdue key).
+The rule for handlers: `peek` when the command only reads, `fetch` when it writes (it removes an overdue key). A
+collection may be changed in place only if it came from `fetch`.
+
+Three things must hear of changes now and then: the key index, a snapshot that is under way (`kept`, see snapshot.py),
+and look-ups while keys are overdue. One flag, `plain`, says that none of them is there, so that a command pays one test
+for all three.
 """
 
 from __future__ import annotations
@@ -71,11 +76,15 @@ class Space:
 _MASK64: Final = 2**64 - 1
 
 
+Kept = dict[bytes, tuple[Value | None, int | None]]
+"""Key -> what it held when a snapshot began (None: it is written out already), and its deadline."""
+
+
 class Database:
     """One numbered database. Handlers may read `values` and `expires`; they change them by the methods alone,
     except SET's fast path, which repeats `replace` in line."""
 
-    __slots__ = ("deadline_sum_ms", "deadlines", "expires", "index", "overdue", "space", "values")
+    __slots__ = ("deadline_sum_ms", "deadlines", "expires", "index", "kept", "overdue", "plain", "space", "values")
 
     def __init__(self, space: Space) -> None:
         self.space = space
@@ -88,10 +97,12 @@ class Database:
         self.deadline_sum_ms = 0
         self.overdue = False
         self.index: KeyIndex | None = None
+        self.kept: Kept | None = None
+        self.plain = True
 
     def swap_with(self, other: Database) -> None:
         """Exchange contents. The objects stay: a loop over a batch may hold one of them."""
-        for slot in ("values", "expires", "deadlines", "deadline_sum_ms", "overdue", "index"):
+        for slot in ("values", "expires", "deadlines", "deadline_sum_ms", "overdue", "index", "kept", "plain"):
             mine, theirs = getattr(self, slot), getattr(other, slot)
             setattr(self, slot, theirs)
             setattr(other, slot, mine)
@@ -106,15 +117,19 @@ class Database:
 
     def fetch(self, key: bytes) -> Value | None:
         """The value, or None; for commands that write, because it removes the key if it is overdue."""
-        if self.overdue and self.is_due(key):
-            self.remove(key)
-            return None
+        if not self.plain:
+            self._keep(key)
+            if self.overdue and self.is_due(key):
+                self.remove(key)
+                return None
         return self.values.get(key)
 
     def put(self, key: bytes, value: Value) -> None:
         """Store, leaving a deadline as it is: fetch the key before, or set a deadline after."""
-        if self.index is not None and key not in self.values:
-            self.index.add(key)
+        if not self.plain:
+            self._keep(key)
+            if self.index is not None and key not in self.values:
+                self.index.add(key)
         self.values[key] = value
 
     def replace(self, key: bytes, value: Value) -> None:
@@ -125,10 +140,12 @@ class Database:
 
     def remove(self, key: bytes) -> bool:
         """Whether the key was there, due or not."""
+        if not self.plain:
+            self._keep(key)
+            if self.index is not None and key in self.values:
+                self.index.discard(key)
         if self.values.pop(key, None) is None:
             return False
-        if self.index is not None:
-            self.index.discard(key)
         if key in self.expires:
             self.persist(key)
         return True
@@ -142,7 +159,36 @@ class Database:
         """The order of keys for SCAN and RANDOMKEY, made at their first use and kept up from then on."""
         if self.index is None:
             self.index = KeyIndex(self.values)
+            self.plain = False
         return self.index
+
+    # Snapshots
+
+    def load(self, values: dict[bytes, Value], expires: dict[bytes, int]) -> None:
+        """Replace the contents. Due keys stay: they are part of the state until a sweep takes them."""
+        self.clear()
+        self.values, self.expires = values, expires
+        self.deadline_sum_ms = sum(expires.values())
+        self._rebuild_heap()
+        self.sweep(0)
+
+    def start_keeping(self) -> Kept:
+        """From now on the first change of a key puts what it held before into the returned dict. It belongs to the
+        contents, not to the number: SWAPDB takes it along, FLUSHDB leaves both the contents and it to the snapshot."""
+        self.kept = {}
+        self.plain = False
+        return self.kept
+
+    def stop_keeping(self) -> None:
+        self.kept = None
+        self._settle()
+
+    def _keep(self, key: bytes) -> None:
+        if self.kept is not None and key not in self.kept and (value := self.values.get(key)) is not None:
+            self.kept[key] = (value if isinstance(value, bytes) else value.copy(), self.expires.get(key))
+
+    def _settle(self) -> None:
+        self.plain = self.index is None and self.kept is None and not self.overdue
 
     # Deadlines
 
@@ -151,6 +197,8 @@ class Database:
         if deadline_ms <= self.space.log_time_ms:
             self.remove(key)
             return
+        if not self.plain:
+            self._keep(key)
         before = self.expires.get(key)
         self.expires[key] = deadline_ms
         self.deadline_sum_ms += deadline_ms - (before or 0)
@@ -160,6 +208,8 @@ class Database:
 
     def persist(self, key: bytes) -> bool:
         """Take the deadline away; whether there was one."""
+        if not self.plain:
+            self._keep(key)
         deadline_ms = self.expires.pop(key, None)
         if deadline_ms is None:
             return False
@@ -182,12 +232,14 @@ class Database:
         return None
 
     def sweep(self, budget: int) -> int:
-        """Remove due keys, earliest first (ties by key), at most `budget`; returns what is left of it."""
+        """Remove due keys, earliest first (ties by key), at most `budget`; returns what is left of it. With a budget
+        of 0 it only finds out whether any are due."""
         now_ms = self.space.log_time_ms
         while True:
             first_ms = self.first_deadline_ms()
             self.overdue = first_ms is not None and first_ms <= now_ms
             if not self.overdue or budget == 0:
+                self._settle()
                 return budget
             self.remove(self.deadlines[0][1])
             budget -= 1
@@ -195,5 +247,8 @@ class Database:
     def _bound_stale(self) -> None:
         # Without this, a key set and deleted a million times would leave a million entries until their time.
         if len(self.deadlines) > 2 * len(self.expires) + _STALE_SPARE:
-            self.deadlines = [(deadline_ms, key) for key, deadline_ms in self.expires.items()]
-            heapify(self.deadlines)
+            self._rebuild_heap()
+
+    def _rebuild_heap(self) -> None:
+        self.deadlines = [(deadline_ms, key) for key, deadline_ms in self.expires.items()]
+        heapify(self.deadlines)

@@ -15,6 +15,7 @@ from raftkv.machines.interface import Context, Kind, ReadContext, StateMachine
 from raftkv.machines.redis.database import Database, Space
 from raftkv.machines.redis.refusals import DATABASE_OUT_OF_RANGE, Refused
 from raftkv.machines.redis.registry import COMMANDS
+from raftkv.machines.redis.snapshot import slices_of, space_from
 from raftkv.machines.redis.values import Value, type_name
 from raftkv.machines.replies import Error, Reply, unknown_command, wrong_arity
 
@@ -81,6 +82,12 @@ class RedisMachine(StateMachine):
             for part in _digest_parts(number, database):
                 digest.update(b"%d:%b" % (len(part), part))
         return digest.digest()
+
+    def snapshot(self) -> Iterator[bytes]:
+        return slices_of(self.space)
+
+    def restore(self, slices: Iterator[bytes]) -> None:
+        self.space = space_from(slices, len(self.space.databases))
 
     def info(self) -> dict[str, dict[str, str]]:
         databases = enumerate(self.space.databases)

@@ -73,13 +73,13 @@ def set_(db: Database, argv: list[bytes]) -> Reply:
         if len(argv) == 5 and (unit := argv[3].upper()) in EXPIRY_UNITS:  # the commonest form with options
             return _set_expiring(db, argv[1], argv[2], (argv[4], unit), "set")
         return _set_with_options(db, argv)
-    # The hottest write: `Database.replace` in line.
     name = argv[1]
-    if db.index is not None and name not in db.values:
-        db.index.add(name)
-    db.values[name] = argv[2]
-    if db.expires and name in db.expires:
-        db.persist(name)
+    if db.plain:  # the hottest write: `Database.replace` in line
+        db.values[name] = argv[2]
+        if db.expires and name in db.expires:
+            db.persist(name)
+    else:
+        db.replace(name, argv[2])
     return OK
 
 

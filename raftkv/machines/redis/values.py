@@ -20,11 +20,25 @@ class Collection(ABC):
 
     @abstractmethod
     def copy(self) -> Self:
-        """An independent value with equal content."""
+        """An independent value with equal content. Also made when a write comes while a snapshot has not reached the
+        value yet, so it should be cheap: a type that may grow very large had better share what does not change."""
 
     @abstractmethod
     def digest_parts(self) -> Iterable[bytes]:
         """The content as bytes for `state_hash`: equal on all members, whatever the order of insertion."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """How many members."""
+
+    @abstractmethod
+    def pieces(self) -> Iterable[bytes]:
+        """The content for a snapshot, about one or two pieces for each member, lazily. Their order may be any."""
+
+    @classmethod
+    @abstractmethod
+    def from_pieces(cls, pieces: list[bytes]) -> Self:
+        """The value that these pieces were made of, in the order in which `pieces` gave them."""
 
 
 Value = bytes | Collection

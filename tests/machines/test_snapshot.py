@@ -1,0 +1,311 @@
+"""Snapshots of the Redis machine: writes between any two slices, and yet the state of the first.
+
+Most tests run with slices of one to three keys, so that a handful of keys has many moments between slices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from random import Random
+from typing import ClassVar
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from raftkv.errors import BrokenInvariant, ConfigError, StorageCorrupt
+from raftkv.machines.interface import Kind, ReadContext
+from raftkv.machines.redis import snapshot
+from raftkv.machines.redis.machine import RedisMachine
+from raftkv.machines.redis.registry import ROWS
+from raftkv.machines.redis.values import Collection
+from raftkv.machines.replies import OK
+from tests.machines.casework import START_MS, MachineClient, context
+from tests.machines.differential import LINES, Argv, sequences
+
+READ = ReadContext(START_MS)
+
+
+class Bag(Collection):
+    """The door for types that are not strings, with as little as they need behind it."""
+
+    type_name: ClassVar[str] = "bag"
+
+    def __init__(self, *members: bytes) -> None:
+        self.members = list(members)
+        self.copies = 0
+
+    def copy(self) -> Bag:
+        self.copies += 1
+        return Bag(*self.members)
+
+    def digest_parts(self) -> list[bytes]:
+        return sorted(self.members)
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    def pieces(self) -> Iterator[bytes]:
+        return iter(self.members)
+
+    @classmethod
+    def from_pieces(cls, pieces: list[bytes]) -> Bag:
+        return cls(*pieces)
+
+
+@pytest.fixture(autouse=True)
+def bags(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(snapshot._TYPES, "bag", Bag)
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshot, "SLICE_KEYS_MAX", 2)
+
+
+@pytest.fixture
+def client() -> MachineClient:
+    return MachineClient()
+
+
+def restored(slices: list[bytes]) -> RedisMachine:
+    machine = RedisMachine()
+    machine.restore(iter(slices))
+    return machine
+
+
+def check_kept(client: MachineClient, *lines: str) -> RedisMachine:
+    """`lines` run behind the first slice; the snapshot must be as before them."""
+    before = client.machine.state_hash()
+    slices = client.machine.snapshot()
+    head = next(slices)
+    for line in lines:
+        client.call(*line.encode().split())
+    again = restored([head, *slices])
+    assert again.state_hash() == before
+    return again
+
+
+def test_an_empty_machine_and_a_full_one(client: MachineClient) -> None:
+    assert restored(list(client.machine.snapshot())).state_hash() == client.machine.state_hash()
+    client.call(b"MSET", b"a", b"1", b"", b"\0\xff")
+    client.call(b"SET", b"b", b"2", b"PX", b"1500")
+    client.database = 15
+    client.call(b"SET", b"a", b"other")
+    again = restored(list(client.machine.snapshot()))
+    assert again.state_hash() == client.machine.state_hash()
+    assert again.deadline_ms() == START_MS + 1500
+    assert again.info() == client.machine.info()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("SET a 9", "SET a 9 EX 9", "SET a 9 XX GET", "SETEX a 9 9", "MSET a 9 b 9 new 9", "APPEND a 9"),
+        *("DEL a", "GETDEL a", "EXPIRE a 9", "PEXPIRE b 1", "PERSIST b", "GETEX b PERSIST", "EXPIREAT a 1"),
+        *("RENAME a b", "RENAME a new", "RENAMENX b new", "COPY a b REPLACE", "COPY a c DB 1", "MOVE a 1"),
+        *("FLUSHDB", "FLUSHALL", "SWAPDB 0 1", "INCR a", "SETRANGE a 3 x"),
+    ],
+)
+def test_each_way_to_change_a_key(client: MachineClient, line: str) -> None:
+    for setup in ("MSET a 1 b 2", "PEXPIRE b 5000"):
+        client.call(*setup.encode().split())
+    check_kept(client, line, "SET a later", "DEL b", "SET new later")
+
+
+def test_contents_are_followed_through_exchanges_and_clearing(client: MachineClient) -> None:
+    client.call(b"SET", b"a", b"zero")
+    client.database = 1
+    client.call(b"SET", b"a", b"one")
+    check_kept(client, "SWAPDB 0 1", "SET a changed", "FLUSHALL", "SET a fresh", "SWAPDB 1 2")
+
+
+def test_keys_that_a_sweep_removes(client: MachineClient) -> None:
+    for number in range(20):
+        client.call(b"SET", b"k%d" % number, b"1", b"PX", b"%d" % (1 + number))
+    before = client.machine.state_hash()
+    slices = client.machine.snapshot()
+    head = next(slices)
+    client.advance(10)
+    again = restored([head, *slices])
+    assert again.state_hash() == before
+    again.handle_write(context(99, client.time_ms), [])
+    assert again.state_hash() == client.machine.state_hash()
+
+
+def test_keys_that_are_overdue_stay_so(client: MachineClient) -> None:
+    for number in range(1500):  # more than one sweep removes
+        client.call(b"SET", b"k%d" % number, b"1", b"PX", b"1")
+    client.advance(10)
+    again = check_kept(client, "SET k1400 fresh", "GETEX k1401", "INCR k1402")
+    assert again.handle_read(READ, [[b"GET", b"k1400"], [b"DBSIZE"]]) == [None, 500]
+    assert again.deadline_ms() == START_MS + 1
+
+
+@pytest.mark.usefixtures("small")
+def test_what_was_written_after_its_slice_does_not_matter(client: MachineClient) -> None:
+    client.call(b"MSET", *(b"%d" % number for number in range(20)))
+    before = client.machine.state_hash()
+    slices: list[bytes] = []
+    for number, slice_ in enumerate(client.machine.snapshot()):
+        slices.append(slice_)
+        client.call(b"SET", b"%d" % (2 * number), b"changed")
+        client.call(b"SET", b"new%d" % number, b"changed")
+    assert len(slices) == 7
+    assert restored(slices).state_hash() == before
+
+
+def test_scan_goes_on_at_its_cursor_on_a_restored_member(client: MachineClient) -> None:
+    for number in range(300):
+        client.call(b"SET", b"key:%d" % number, b"1")
+    [(cursor, page)] = client.machine.handle_read(READ, [[b"SCAN", b"0", b"COUNT", b"20"]])
+    again = check_kept(client, "DEL " + page[0].decode(), "SET another 1")
+    client.call(b"DEL", b"another")
+    go_on = [[b"SCAN", cursor, b"COUNT", b"50"]]
+    assert again.handle_read(READ, go_on) == client.machine.handle_read(READ, go_on)
+
+
+# Sizes
+
+
+def test_a_slice_is_bounded_in_keys_and_in_bytes(client: MachineClient) -> None:
+    for number in range(10_000):
+        client.call(b"SET", b"key:%d" % number, b"1")
+    assert len(list(client.machine.snapshot())) == 1 + 3 + 1
+    client.machine = RedisMachine()
+    for number in range(40):
+        client.call(b"SET", b"key:%d" % number, b"x" * 100_000)
+    assert max(map(len, client.machine.snapshot())) < snapshot.SLICE_BYTES_MAX + 200_000
+
+
+def test_long_strings_go_out_in_pieces(client: MachineClient) -> None:
+    client.call(b"SET", b"long", bytes(range(256)) * 20_000, b"EX", b"100")
+    client.call(b"SET", b"longer", b"x" * (2 * snapshot.SLICE_BYTES_MAX))
+    client.call(b"SET", b"short", b"1")
+    check_kept(client, "SET longer 1")
+    assert max(map(len, client.machine.snapshot())) < snapshot.SLICE_BYTES_MAX + 1000
+
+
+# Types that are not strings
+
+
+@pytest.mark.usefixtures("small")
+def test_a_collection_that_changes_in_place_before_or_during_its_slices(client: MachineClient) -> None:
+    database = client.machine.space.databases[0]
+    for name in (b"x", b"y"):
+        database.put(name, Bag(*(b"%d" % number for number in range(7))))
+    before = client.machine.state_hash()
+    slices = client.machine.snapshot()
+    taken = [next(slices), next(slices)]  # the first part of x
+    for name in (b"x", b"y"):
+        bag = database.fetch(name)
+        assert isinstance(bag, Bag)
+        bag.members.append(b"changed")
+    assert restored([*taken, *slices]).state_hash() == before
+
+
+def test_a_collection_is_copied_only_while_its_slice_is_to_come(client: MachineClient) -> None:
+    database, bag = client.machine.space.databases[0], Bag(b"1")
+    database.put(b"x", bag)
+    database.fetch(b"x")
+    assert bag.copies == 0
+    slices = client.machine.snapshot()
+    next(slices)
+    next(slices)
+    database.fetch(b"x")
+    assert bag.copies == 0
+    for _ in slices:
+        pass
+    for _ in client.machine.snapshot():
+        database.peek(b"x")
+        database.fetch(b"x")
+        database.fetch(b"x")
+    assert bag.copies == 1
+
+
+# Ends
+
+
+def test_an_end_or_a_close_stops_the_keeping(client: MachineClient) -> None:
+    client.call(b"SET", b"a", b"1")
+    slices = client.machine.snapshot()
+    next(slices)
+    assert not client.machine.space.databases[0].plain
+    client.call(b"SWAPDB", b"0", b"1")
+    slices.close()  # type: ignore[attr-defined]
+    assert all(database.plain for database in client.machine.space.databases)
+    list(client.machine.snapshot())
+    assert all(database.plain and database.kept is None for database in client.machine.space.databases)
+
+
+def test_one_snapshot_at_a_time(client: MachineClient) -> None:
+    first = client.machine.snapshot()
+    next(first)
+    with pytest.raises(BrokenInvariant, match="under way"):
+        next(client.machine.snapshot())
+    assert len(list(first)) == 1
+
+
+def test_what_is_no_whole_snapshot_is_refused(client: MachineClient) -> None:
+    client.call(b"SET", b"a", b"1")
+    slices = list(client.machine.snapshot())
+    before = client.machine.state_hash()
+    unknown = snapshot._encode([snapshot.Head(9, START_MS, 16)])
+    wrong_database = snapshot._encode([snapshot.Strings(16, [b"a"], [b"1"], {})])
+    strange = snapshot._encode([snapshot.Pieces(0, b"a", "tree", None, [], more=False)])
+    for broken in (
+        *([], slices[:-1], slices[1:], [slices[0], slices[2]], slices + slices[1:2], [b"x"], [slices[0][:-1]]),
+        *([unknown], [slices[0], wrong_database], [slices[0], strange]),
+    ):
+        with pytest.raises(StorageCorrupt, match="snapshot"):
+            client.machine.restore(iter(broken))
+    with pytest.raises(ConfigError, match=r"redis\.databases"):
+        RedisMachine(databases=4).restore(iter(slices))
+    assert client.machine.state_hash() == before
+
+
+# Any commands
+
+
+def test_every_command_that_writes_takes_part_below() -> None:
+    assert {row.name for row in ROWS if row.kind is Kind.WRITE} <= set(LINES)
+
+
+@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    before=sequences,
+    between=st.lists(st.one_of(list(LINES.values())), min_size=20, max_size=80),
+    after=sequences,
+    chance=st.randoms(use_true_random=False),
+)
+def test_any_commands_between_the_slices(
+    before: list[tuple[int, Argv]], between: list[Argv], after: list[tuple[int, Argv]], chance: Random
+) -> None:
+    client, original = MachineClient(), MachineClient()
+    for each in (client, original):
+        apply(each, before, Random(3))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(snapshot, "SLICE_KEYS_MAX", chance.randint(1, 3))
+        whole, mark = list(client.machine.snapshot()), client.machine.state_hash()
+        slices = []
+        writes = iter(between)
+        for slice_ in client.machine.snapshot():
+            slices.append(slice_)
+            apply(client, [(0, argv) for argv, _ in zip(writes, range(chance.randrange(8)), strict=False)], chance)
+    first, second = restored(whole), restored(slices)
+    assert first.state_hash() == second.state_hash() == mark
+    # and from there on the restored ones behave alike, also like the machine that was never restored
+    twins = [MachineClient(machine, original.time_ms) for machine in (first, second, original.machine)]
+    for twin in twins:
+        apply(twin, after, Random(7))
+    assert len({twin.machine.state_hash() for twin in twins}) == 1
+    assert all(database.plain or database.index or database.overdue for database in client.machine.space.databases)
+
+
+def apply(client: MachineClient, lines: list[tuple[int, Argv]], chance: Random) -> None:
+    for database, argv in lines:
+        client.database = database
+        client.call(*argv)
+        if chance.random() < 0.1:
+            client.advance(chance.choice([1, 100, 10_000]))
+    assert client.call(b"SET", b"end", b"1") == OK
