@@ -14,6 +14,7 @@ The cost is a call of Python for each call: about ten times the time. Meant for 
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -101,6 +102,8 @@ def _of_c(frame: FrameType, called: Any) -> tuple[str, str] | None:
 
 
 def _is_harmless(frame: FrameType, instead: str) -> bool:
+    if any(getattr(callback, "__code__", None) is frame.f_code for callback in gc.callbacks):
+        return True  # the collector comes round at any moment, and somebody times it: no doing of the machine's
     caller = str(frame.f_globals.get("__name__", "")).partition(".")[0]
     if instead in (_HASH, _IDENTITY):
         return frame.f_code.co_name == "__hash__" or caller in sys.stdlib_module_names

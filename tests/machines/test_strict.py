@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import datetime
+import gc
 import logging
 import os
 import random
@@ -162,6 +163,20 @@ def test_exceptions_and_an_outer_profiler_are_left_as_they_are() -> None:
         assert sys.getprofile() is profiler
     finally:
         sys.setprofile(None)
+
+
+def test_what_the_collector_is_watched_with_is_not_the_machines_doing() -> None:
+    timed = []
+
+    def time_it(phase: str, info: dict[str, int]) -> None:
+        timed.append(time.perf_counter())
+
+    gc.callbacks.append(time_it)
+    try:
+        write(watch(Calling(lambda _: gc.collect())))
+    finally:
+        gc.callbacks.remove(time_it)
+    assert timed
 
 
 def test_the_setting_decides() -> None:
