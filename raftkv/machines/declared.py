@@ -37,7 +37,7 @@ from typing import Any, ClassVar, Final, Self, TypeVar
 
 import msgspec
 
-from raftkv.machines.interface import Command, Context, Effect, Kind, ReadContext, StateMachine
+from raftkv.machines.interface import Command, Context, Effect, Kind, ReadContext, StateMachine, command_table
 from raftkv.machines.replies import OK, Error, Reply, unknown_command, wrong_arity
 from raftkv.machines.signatures import DeclarationError, Refusal, Signature
 from raftkv.machines.state import Journal, Map, StateError, checked, require_immutable
@@ -136,7 +136,7 @@ class Machine(StateMachine):
         if "name" not in cls.__dict__:
             cls.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", cls.__name__).lower()
         cls._fields = {**cls._fields, **_declared_fields(cls)}
-        handlers, effects, commands = dict(cls._handlers), dict(cls._effects), dict(cls.commands)
+        handlers, effects, rows = dict(cls._handlers), dict(cls._effects), list[Command]()
         own: dict[str, str] = {}
         for attribute, function in list(cls.__dict__.items()):
             mark = getattr(function, _MARK, None)
@@ -148,9 +148,10 @@ class Machine(StateMachine):
                 if row.name in own:
                     raise DeclarationError(f"{cls.__name__}: {own[row.name]} and {attribute} are both {row.name!r}")
                 own[row.name] = attribute
-                for spelling in (row.name.encode(), row.name.upper().encode()):
-                    handlers[spelling], commands[spelling] = handler, row
-        cls._handlers, cls._effects, cls.commands = handlers, effects, commands
+                rows.append(row)
+                handlers |= dict.fromkeys(command_table([row]), handler)
+        cls._handlers, cls._effects = handlers, effects
+        cls.commands = {**cls.commands, **command_table(rows)}
 
     def __new__(cls, *arguments: Any, **options: Any) -> Self:  # noqa: ARG004
         machine = super().__new__(cls)

@@ -34,7 +34,7 @@ from __future__ import annotations
 
 import enum
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from random import Random
 from typing import Any, ClassVar, Final
 
@@ -85,6 +85,15 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
 
     deprecated_since: str = ""
     replaced_by: str = ""
+
+    def takes(self, length: int) -> bool:
+        """Whether a command line of so many words, its name included, has the right number of them."""
+        return length == self.arity or length >= -self.arity > 0
+
+
+def command_table(rows: Iterable[Command]) -> dict[bytes, Command]:
+    """argv[0] -> row, each name in lower and in upper case, so that the usual spellings need no folding."""
+    return {spelling: row for row in rows for spelling in (row.name.encode(), row.name.upper().encode())}
 
 
 class Batch(msgspec.Struct, array_like=True, gc=False):
@@ -230,7 +239,7 @@ class StateMachine(ABC):
     """Raise it when commands are added: a `Command` of a newer `version` is refused until every member supports it."""
 
     commands: Mapping[bytes, Command]
-    """argv[0] -> row. Holds each name in lower and in upper case, so that the usual spellings need no folding."""
+    """argv[0] -> row, as `command_table` makes it."""
 
     def init(self) -> None:
         """Make ready, before anything else. An exception stops the member's start with that reason."""

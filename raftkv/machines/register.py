@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 
-from raftkv.machines.interface import Command, Context, Kind, ReadContext, StateMachine
+from raftkv.machines.interface import Command, Context, Kind, ReadContext, StateMachine, command_table
 from raftkv.machines.replies import OK, Reply, unknown_command, wrong_arity
 
 
@@ -21,7 +21,7 @@ class RegisterMachine(StateMachine):
 
     def __init__(self) -> None:
         self.value: bytes | None = None
-        self.commands = {spelling: row for row in _ROWS for spelling in _spellings(row.name)}
+        self.commands = command_table(_ROWS)
 
     def handle_write(self, context: Context, commands: list[list[bytes]]) -> list[Reply]:  # noqa: ARG002
         return [self._answer(argv) for argv in commands]
@@ -56,10 +56,6 @@ def _set(machine: RegisterMachine, argv: list[bytes]) -> Reply:
 
 def _get(machine: RegisterMachine, argv: list[bytes]) -> Reply:  # noqa: ARG001
     return machine.value
-
-
-def _spellings(name: str) -> tuple[bytes, bytes]:
-    return name.encode(), name.upper().encode()
 
 
 _ROWS = (

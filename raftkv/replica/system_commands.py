@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from raftkv.machines.interface import Command, Context, Kind
+from raftkv.machines.interface import Command, Context, Kind, command_table
 from raftkv.machines.replies import OK, Error, Reply, unknown_command, wrong_arity
 from raftkv.replica.sessions import NEW, no_session
 
@@ -52,7 +52,7 @@ def once_refusal(argv: list[bytes], machine_commands: Mapping[bytes, Command]) -
     row = machine_commands.get(inner[0].lower())
     if row is None:
         return unknown_command(inner)
-    if len(inner) != row.arity and (row.arity > 0 or len(inner) < -row.arity):
+    if not row.takes(len(inner)):
         return wrong_arity(row.name)
     if row.kind is not Kind.WRITE:
         # Nothing goes wrong when a read is asked twice, and its reply would take up room of the writes'.
@@ -90,7 +90,7 @@ def session_refusal(argv: list[bytes]) -> Error | None:
     if row is None:
         shown = argv[1][:128].decode("utf-8", "replace")
         return Error(f"ERR unknown subcommand '{shown}'. Try RAFT.SESSION OPEN, KEEPALIVE, CLOSE or INFO.")
-    if len(argv) != row.arity and (row.arity > 0 or len(argv) < -row.arity):
+    if not row.takes(len(argv)):
         return wrong_arity(row.name)
     if word != b"open":
         return NOT_A_SESSION if number(argv[2]) is None else None
@@ -222,6 +222,4 @@ ROWS: Final = (
         ),
     ),
 )
-SYSTEM_COMMANDS: Final[Mapping[bytes, Command]] = {
-    spelling: row for row in ROWS for spelling in (row.name.encode(), row.name.upper().encode())
-}
+SYSTEM_COMMANDS: Final[Mapping[bytes, Command]] = command_table(ROWS)

@@ -156,7 +156,7 @@ class Calls:
             raise CommandError(unknown_command(argv).text)
         if row.kind is Kind.LOCAL:
             raise CommandError(f"ERR '{row.name}' is a connection's own command: it has no meaning here")
-        if len(argv) != row.arity and (row.arity > 0 or len(argv) < -row.arity):
+        if not row.takes(len(argv)):
             raise CommandError(wrong_arity(row.name).text)
         if sum(map(len, argv)) > self._server.command_bytes_max:
             raise CommandError(TOO_LARGE.text)

@@ -326,7 +326,7 @@ class Session(Connection):
     def _refusal(self, row: Command | None, argv: list[bytes]) -> Error | None:
         if row is None:
             return unknown_command(argv)
-        if len(argv) != row.arity and (row.arity > 0 or len(argv) < -row.arity):
+        if not row.takes(len(argv)):
             return wrong_arity(row.name)
         if not self.authenticated and row.name not in ALLOWED_WITHOUT_AUTH:
             return NOAUTH

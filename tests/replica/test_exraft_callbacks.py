@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from raftkv.machines.interface import Command, Context, Effect, Kind, ReadContext, StateMachine
+from raftkv.machines.interface import Command, Context, Effect, Kind, ReadContext, StateMachine, command_table
 from raftkv.machines.replies import NO_ANSWER, OK, Error, Reply
 from tests.replica.alone import Alone
 
@@ -18,7 +18,7 @@ def _answers_by_name() -> None:
 
 def rows(**kinds: Kind) -> dict[bytes, Command]:
     made = [Command(name=name, arity=-1, kind=kind, handler=_answers_by_name) for name, kind in kinds.items()]
-    return {spelling: row for row in made for spelling in (row.name.encode(), row.name.upper().encode())}
+    return command_table(made)
 
 
 class Told(StateMachine):

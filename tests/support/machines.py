@@ -7,7 +7,7 @@ from collections import Counter
 
 import trio
 
-from raftkv.machines.interface import Command, Context, Effect, Kind, ReadContext, StateMachine
+from raftkv.machines.interface import Command, Context, Effect, Kind, ReadContext, StateMachine, command_table
 from raftkv.machines.replies import OK, Error, Reply
 
 
@@ -17,7 +17,7 @@ def _no_handler() -> None:
 
 def _rows(*rows: tuple[str, int, Kind]) -> dict[bytes, Command]:
     made = [Command(name=name, arity=arity, kind=kind, handler=_no_handler) for name, arity, kind in rows]
-    return {spelling: row for row in made for spelling in (row.name.encode(), row.name.upper().encode())}
+    return command_table(made)
 
 
 class Words(StateMachine):

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from raftkv.machines.interface import Command, Context, Effect, Kind, ReadContext, StateMachine
+from raftkv.machines.interface import Command, Context, Effect, Kind, ReadContext, StateMachine, command_table
 from raftkv.machines.replies import OK, Error, Reply, unknown_command, wrong_arity
 
 
@@ -44,7 +44,7 @@ class Table(StateMachine):
     """ADD name by, END name (in half a second), ROLL name (a die), WRITES, NAMES, GET name."""
 
     name = "table"
-    commands = {spelling: row for row in ROWS for spelling in (row.name.encode(), row.name.upper().encode())}
+    commands = command_table(ROWS)
 
     def __init__(self) -> None:
         self.state = State()

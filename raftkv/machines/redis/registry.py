@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from raftkv.machines.interface import Command
+from raftkv.machines.interface import Command, command_table
 from raftkv.machines.redis import counters, expiry, keys, keyspace, lcs, ranges, scan, strings
 
 ROWS: Final[tuple[Command, ...]] = (
@@ -22,6 +22,4 @@ ROWS: Final[tuple[Command, ...]] = (
     *keyspace.ROWS,
 )
 
-COMMANDS: Final[Mapping[bytes, Command]] = {
-    spelling: row for row in ROWS for spelling in (row.name.encode(), row.name.upper().encode())
-}
+COMMANDS: Final[Mapping[bytes, Command]] = command_table(ROWS)

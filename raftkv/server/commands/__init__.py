@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from raftkv.machines.interface import Command
+from raftkv.machines.interface import Command, command_table
 from raftkv.server.commands import basic, client, command, config, info, login, other, raft, replication
 
 ROWS: Final[tuple[Command, ...]] = (
@@ -23,7 +23,4 @@ ROWS: Final[tuple[Command, ...]] = (
     *other.ROWS,
 )
 
-LOCAL_COMMANDS: Final[dict[bytes, Command]] = {
-    spelling: row for row in ROWS for spelling in (row.name.encode(), row.name.upper().encode())
-}
-"""Each name in lower and in upper case, as in `StateMachine.commands`."""
+LOCAL_COMMANDS: Final[dict[bytes, Command]] = command_table(ROWS)

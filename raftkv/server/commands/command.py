@@ -128,7 +128,7 @@ def _find_keys(session: Session, argv: list[bytes]) -> list[tuple[bytes, list[st
         return NO_SUCH_COMMAND
     if not row.key_specs and not row.keys[0]:
         return NO_KEYS
-    if len(argv) != row.arity and (row.arity > 0 or len(argv) < -row.arity):
+    if not row.takes(len(argv)):
         return WRONG_COUNT
     keys = keys_of(row, argv)
     return UNCLEAR_KEYS if keys is None else keys

@@ -80,7 +80,7 @@ def container(
         row = by_word.get(argv[1].lower())
         if row is None:
             return unknown_subcommand(name, argv[1])
-        if len(argv) != row.arity and (row.arity > 0 or len(argv) < -row.arity):
+        if not row.takes(len(argv)):
             return wrong_arity(row.name)
         session.last_command = row.name.encode()
         reply: Reply | NoReply = row.handler(session, argv)
