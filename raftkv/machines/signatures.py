@@ -22,6 +22,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from raftkv.errors import RaftkvError
+from raftkv.machines.numbers import parse_integer
 
 Convert = Callable[[bytes], Any]
 
@@ -48,11 +49,8 @@ SYNTAX_ERROR: Final = "ERR syntax error"
 
 
 def _integer(text: bytes) -> int:
-    try:
-        number = int(text)
-    except ValueError:
-        raise Refusal(NOT_AN_INTEGER) from None
-    if b"%d" % number != text or not -(2**63) <= number < 2**63:
+    number = parse_integer(text)
+    if number is None:
         raise Refusal(NOT_AN_INTEGER)
     return number
 

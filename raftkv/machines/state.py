@@ -25,6 +25,8 @@ from typing import Any, Final, Generic, TypeVar
 import msgspec
 from sortedcontainers import SortedList
 
+from raftkv.machines.numbers import INT64_MAX, INT64_MIN
+
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -32,7 +34,6 @@ MISSING: Final = object()
 SLICE_ITEMS: Final = 1000
 """Items of a Map in one slice of a snapshot: about a millisecond of work."""
 
-INTEGER_MIN, INTEGER_MAX = -(2**63), 2**63 - 1
 _ALWAYS_STORABLE: Final = frozenset({bytes, float, bool, type(None)})
 _encode: Final = msgspec.msgpack.Encoder().encode
 
@@ -226,7 +227,7 @@ def require_storable(value: Any, what: str) -> None:
     Found out only when the snapshot is taken, it would be too late."""
     kind = type(value)
     if kind is int:
-        if not INTEGER_MIN <= value <= INTEGER_MAX:
+        if not INT64_MIN <= value <= INT64_MAX:
             raise ValueError(f"{what}: {value} has more than 64 bits")
     elif kind not in _ALWAYS_STORABLE:
         try:

@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from raftkv.machines.interface import Command, Context, Kind, command_table
+from raftkv.machines.numbers import parse_integer
 from raftkv.machines.replies import OK, Error, Reply, unknown_command, wrong_arity
 from raftkv.replica.sessions import NEW, no_session
 
 if TYPE_CHECKING:
     from raftkv.replica.ledger import Ledger
 
-NUMBER_MAX: Final = 2**63 - 1
 NOT_A_SESSION: Final = Error("ERR the session must be a number, as RAFT.SESSION OPEN has returned it")
 NOT_A_SEQ: Final = Error("ERR seq must be a number from 1 to 9223372036854775807")
 NOT_A_TTL: Final = Error("ERR TTL must be a number of milliseconds, 1 or more")
@@ -26,10 +26,8 @@ SYNTAX: Final = Error("ERR syntax error")
 
 def number(text: bytes) -> int | None:
     """1 to 2^63-1 in its one canonical spelling; None for anything else."""
-    if not text.isdigit() or len(text) > 19 or text.startswith(b"0"):
-        return None
-    value = int(text)
-    return value if value <= NUMBER_MAX else None
+    value = parse_integer(text)
+    return value if value is not None and value >= 1 else None
 
 
 # ---- RAFT.ONCE

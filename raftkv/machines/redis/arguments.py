@@ -1,13 +1,10 @@
-"""Reading arguments the way Redis reads them: strictly, with its texts when they are wrong.
-
-An integer is what `string2ll` takes: an optional minus, no plus, no leading zero, no space, within 64 bits. Python's
-`int` is far more lenient, so its result is printed back and compared.
-"""
+"""Reading arguments the way Redis reads them: strictly (`numbers.py`), with its texts when they are wrong."""
 
 from __future__ import annotations
 
 from typing import Final
 
+from raftkv.machines.numbers import INT64_MAX, parse_integer
 from raftkv.machines.redis.refusals import (
     DATABASE_OUT_OF_RANGE,
     NOT_AN_INTEGER,
@@ -16,10 +13,6 @@ from raftkv.machines.redis.refusals import (
     invalid_expire_time,
 )
 from raftkv.machines.replies import Error
-
-INT64_MIN: Final = -(2**63)
-INT64_MAX: Final = 2**63 - 1
-_INT64_DIGITS_MAX: Final = 20
 
 EXPIRY_UNITS: Final = {b"EX": (1000, True), b"PX": (1, True), b"EXAT": (1000, False), b"PXAT": (1, False)}
 """Option -> (milliseconds in one unit, counted from now rather than from 1970)."""
@@ -32,17 +25,6 @@ _CONFLICTS: Final[dict[bytes, frozenset[bytes]]] = {
     **{word: frozenset(EXPIRY_UNITS) for word in _NO_EXPIRY_WORDS},
     **{unit: (frozenset(EXPIRY_UNITS) | _NO_EXPIRY_WORDS) - {unit} for unit in EXPIRY_UNITS},
 }
-
-
-def parse_integer(text: bytes) -> int | None:
-    """A 64-bit integer in its one canonical spelling, else None."""
-    if len(text) > _INT64_DIGITS_MAX:  # also keeps hostile lengths away from int()
-        return None
-    try:
-        number = int(text)
-    except ValueError:
-        return None
-    return number if INT64_MIN <= number <= INT64_MAX and b"%d" % number == text else None
 
 
 def integer(text: bytes, otherwise: Error = NOT_AN_INTEGER) -> int:

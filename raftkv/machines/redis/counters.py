@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from raftkv.machines.redis.arguments import INT64_MAX, INT64_MIN, integer
+from raftkv.machines.numbers import INT64_MAX, INT64_MIN
+from raftkv.machines.redis.arguments import integer
 from raftkv.machines.redis.database import Database
 from raftkv.machines.redis.longdouble import LongDouble, add, format_long_double, parse_long_double
 from raftkv.machines.redis.refusals import NOT_A_FLOAT, Refused

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from raftkv.machines.redis.arguments import EXPIRY_UNITS, INT64_MAX, INT64_MIN, integer
+from raftkv.machines.numbers import INT64_MAX, INT64_MIN
+from raftkv.machines.redis.arguments import EXPIRY_UNITS, integer
 from raftkv.machines.redis.database import Database
 from raftkv.machines.redis.refusals import Refused, invalid_expire_time
 from raftkv.machines.redis.rows import KEY, argument, flag, key, key_spec, one_of, row

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from raftkv.machines.interface import Command
+from raftkv.machines.numbers import parse_integer
 from raftkv.machines.redis.rows import OPTIONAL, argument
 from raftkv.machines.replies import OK, Error, Reply, Simple, wrong_arity
 from raftkv.server import driver
-from raftkv.server.commands.rows import NOT_AN_INTEGER, integer, local
+from raftkv.server.commands.rows import NOT_AN_INTEGER, local
 
 if TYPE_CHECKING:
     from raftkv.server.session import Session
@@ -34,7 +35,7 @@ def quit_(session: Session, argv: list[bytes]) -> Reply:  # noqa: ARG001
 
 
 def select(session: Session, argv: list[bytes]) -> Reply:
-    number = integer(argv[1])
+    number = parse_integer(argv[1])
     if number is None:
         return NOT_AN_INTEGER
     if not -(2**31) <= number < 2**31:

@@ -9,12 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from raftkv.machines.interface import Command
+from raftkv.machines.numbers import parse_integer
 from raftkv.machines.redis.rows import MULTIPLE, OPTIONAL, argument
 from raftkv.machines.replies import OK, Error, Reply, SetReply, Verbatim
 from raftkv.server.commands import kill
 from raftkv.server.commands.kill import client_types
 from raftkv.server.commands.login import NAME_REFUSED, is_printable_name
-from raftkv.server.commands.rows import SYNTAX_ERROR, choice, container, integer, local, shown
+from raftkv.server.commands.rows import SYNTAX_ERROR, choice, container, local, shown
 from raftkv.server.session import NO_REPLY, NoReply
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def list_(session: Session, argv: list[bytes]) -> Reply:
             return refusal
         chosen = [each for each in chosen if argv[3].lower() in client_types(each)]
     elif len(argv) > 3 and argv[2].lower() == b"id":
-        ids = [integer(text) for text in argv[3:]]
+        ids = [parse_integer(text) for text in argv[3:]]
         if None in ids:
             return Error("ERR Invalid client ID")
         chosen = [sessions[number] for number in ids if number in sessions]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from raftkv.server.commands.rows import integer
+from raftkv.machines.numbers import parse_integer
 from raftkv.server.limits import command_bytes_max
 from raftkv.settings import BY_NAME, SETTINGS, Setting, Settings
 
@@ -56,7 +56,7 @@ class Name:
 
 
 def whole_number(text: str, least: int, most: int = _INTEGER_MAX) -> int:
-    number = integer(text.encode("utf-8", "surrogateescape"))
+    number = parse_integer(text.encode("utf-8", "surrogateescape"))
     if number is None:
         raise BadValue("argument couldn't be parsed into an integer")
     return _in_range(number, least, most)

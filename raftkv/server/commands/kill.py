@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from raftkv.machines.interface import Command
+from raftkv.machines.numbers import parse_integer
 from raftkv.machines.redis.rows import MULTIPLE, OPTIONAL, argument
 from raftkv.machines.replies import OK, Error, Reply
 from raftkv.server.commands.login import DEFAULT_USER
-from raftkv.server.commands.rows import SYNTAX_ERROR, integer, local, shown
+from raftkv.server.commands.rows import SYNTAX_ERROR, local, shown
 
 if TYPE_CHECKING:
     from raftkv.server.session import Session
@@ -58,7 +59,7 @@ def kill(session: Session, argv: list[bytes]) -> Reply:
 def _filter(option: bytes, value: bytes) -> Filter | Error:
     text = value.decode("utf-8", "surrogateescape")
     if option == b"id":
-        number = integer(value)
+        number = parse_integer(value)
         if number is None or number < 1:
             return Error("ERR client-id should be greater than 0")
         return lambda session: session.id == number

@@ -10,10 +10,11 @@ import hmac
 from typing import TYPE_CHECKING, Final
 
 from raftkv.machines.interface import Command
+from raftkv.machines.numbers import parse_integer
 from raftkv.machines.redis.rows import OPTIONAL, argument
 from raftkv.machines.replies import OK, Error, Reply, Simple
 from raftkv.raft.roles import Role
-from raftkv.server.commands.rows import REDIS_VERSION, SYNTAX_ERROR, integer, local, shown
+from raftkv.server.commands.rows import REDIS_VERSION, SYNTAX_ERROR, local, shown
 
 if TYPE_CHECKING:
     from raftkv.server.session import Session
@@ -64,7 +65,7 @@ def auth(session: Session, argv: list[bytes]) -> Reply:
 
 
 def hello(session: Session, argv: list[bytes]) -> Reply:
-    version = integer(argv[1]) if len(argv) > 1 else None
+    version = parse_integer(argv[1]) if len(argv) > 1 else None
     if len(argv) > 1 and version is None:
         return Error("ERR Protocol version is not an integer or out of range")
     if version not in (None, 2, 3):

@@ -5,18 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from raftkv.machines.interface import Command
+from raftkv.machines.numbers import parse_integer
 from raftkv.machines.redis.rows import OPTIONAL, argument
 from raftkv.machines.replies import OK, Error, Reply, Verbatim
 from raftkv.server import driver
-from raftkv.server.commands.rows import (
-    NOT_AN_INTEGER,
-    REDIS_VERSION,
-    help_reply,
-    integer,
-    local,
-    shown,
-    unknown_subcommand,
-)
+from raftkv.server.commands.rows import NOT_AN_INTEGER, REDIS_VERSION, help_reply, local, shown, unknown_subcommand
 
 if TYPE_CHECKING:
     from raftkv.server.session import Session
@@ -32,7 +25,7 @@ DEBUG_REFUSED: Final = Error(
 
 
 def lolwut(session: Session, argv: list[bytes]) -> Reply:
-    if len(argv) > 2 and argv[1].lower() == b"version" and integer(argv[2]) is None:
+    if len(argv) > 2 and argv[1].lower() == b"version" and parse_integer(argv[2]) is None:
         return NOT_AN_INTEGER
     node = session.server.replica.node
     rafts = [_raft(member, member == node.leader_id) for member in sorted(node.voters)]

@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from raftkv.machines.interface import Command
+from raftkv.machines.numbers import parse_integer
 from raftkv.machines.redis.rows import argument
 from raftkv.machines.replies import Error, Reply
-from raftkv.server.commands.rows import NOT_AN_INTEGER, integer, local
+from raftkv.server.commands.rows import NOT_AN_INTEGER, local
 from raftkv.server.commands.view import host_and_port, leader_address, leads, peers
 from raftkv.server.session import NO_REPLY, NoReply
 
@@ -35,7 +36,7 @@ def role(session: Session, argv: list[bytes]) -> Reply:  # noqa: ARG001
 
 
 def wait(session: Session, argv: list[bytes]) -> Reply | NoReply:
-    wanted, timeout_ms = integer(argv[1]), integer(argv[2])
+    wanted, timeout_ms = parse_integer(argv[1]), parse_integer(argv[2])
     if wanted is None:
         return NOT_AN_INTEGER
     if timeout_ms is None:

@@ -104,14 +104,6 @@ def shown(word: bytes) -> str:
     return word[:128].split(b"\0", 1)[0].decode("utf-8", "surrogateescape")
 
 
-def integer(text: bytes) -> int | None:
-    """A number of 64 bits in its one canonical spelling; None for anything else."""
-    if not text or len(text) > 20 or not text.removeprefix(b"-").isdigit():
-        return None
-    number = int(text)
-    return number if b"%d" % number == text and -(2**63) <= number < 2**63 else None
-
-
 def choice(name: str, *tokens: str, **more: Any) -> dict[str, Any]:
     """An argument that is one of some fixed words. more: token, since, flags."""
     words = [{"name": token.lower(), "type": "pure-token", "token": token} for token in tokens]

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from raftkv.machines.interface import Command
-from raftkv.server.commands.rows import integer
+from raftkv.machines.numbers import parse_integer
 
 Keys = list[tuple[bytes, list[str]]]
 
@@ -38,7 +38,7 @@ def _positions(spec: Mapping[str, Any], argv: list[bytes]) -> range | None:
     how = find["spec"]
     if find["type"] == "keynum":
         count_at = begin + how["keynumidx"]
-        count = integer(argv[count_at]) if count_at < len(argv) else None
+        count = parse_integer(argv[count_at]) if count_at < len(argv) else None
         if count is None or count < 0:
             return None
         first, step = begin + how["firstkey"], how["keystep"]
