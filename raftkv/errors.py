@@ -73,6 +73,11 @@ class NoAnswer(CommandError):
     """The machine has no answer to this command (code NOANSWER; ExRaft's `:noreply`)."""
 
 
+def command_error(text: str) -> CommandError:
+    """The exception for an error reply with this text."""
+    return NoAnswer(text) if text.startswith("NOANSWER ") else CommandError(text)
+
+
 class DirtyReadDisabled(YourFault):
     """This member does not answer dirty reads (`client.dirty_reads`)."""
 

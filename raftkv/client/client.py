@@ -27,7 +27,8 @@ import trio
 
 from raftkv.client.connection import Connection, Lost, NotSent, ReplyError, Words, open_connection
 from raftkv.client.session import OnceSession
-from raftkv.errors import CommandError, NoAnswer, NoLeader, NotDone, OutcomeUnknown, Overloaded, RaftkvError
+from raftkv.errors import CommandError, NoLeader, NotDone, OutcomeUnknown, Overloaded, RaftkvError, command_error
+from raftkv.wire.words import Word
 
 CONNECT_MS_MAX = 1000
 LOOK_FOR_LEADER_S = 1.0
@@ -83,7 +84,7 @@ class _Call:
         elif code == "REPLYGONE" and self.once is not None:
             self.settle(OutcomeUnknown(f"{text} (it was carried out, but what it answered is not known any more)"))
         else:
-            self.settle(NoAnswer(text) if code == "NOANSWER" else CommandError(text))
+            self.settle(command_error(text))
         return False
 
     def _on_no_session(self, text: str) -> None:
@@ -152,7 +153,7 @@ class Client:
         """Where the leader was last known to serve clients; empty: unknown."""
         return self._leader
 
-    async def call(self, *words: bytes | str | float) -> Any:
+    async def call(self, *words: Word) -> Any:
         """Carry out one command; its reply (RESP3 values). Time limits are cancel scopes; a write that was cancelled
         may still be carried out.
 

@@ -19,8 +19,9 @@ import hiredis
 import trio
 
 from raftkv.errors import RaftkvError
+from raftkv.wire.words import Word, spelled
 
-Words = tuple[bytes | str | int | float, ...]
+Words = tuple[Word, ...]
 RECEIVE_BYTES = 64 * 1024
 
 
@@ -78,7 +79,7 @@ class Connection:
             async with self._writing:
                 if self.closed:
                     raise NotSent(self.closed)
-                data = b"".join(hiredis.pack_command(_spelled(words)) for words in requests)
+                data = b"".join(_packed(words) for words in requests)
                 self._waiting.append(waiting)
                 self._heard_s = trio.current_time() if len(self._waiting) == 1 else self._heard_s
                 await self._write(data)
@@ -161,11 +162,7 @@ async def open_connection(address: str, timeout_ms: int, *, silence_ms_max: int,
     return Connection(stream, address, silence_ms_max=silence_ms_max, requests_max=requests_max)
 
 
-def _spelled(words: Words) -> tuple[Any, ...]:
-    return tuple(word if isinstance(word, bytes | str) else _number(word) for word in words)
-
-
-def _number(word: object) -> str:
-    if isinstance(word, bool) or not isinstance(word, int | float):
-        raise TypeError(f"a command's words are bytes, str, int or float, not {type(word).__name__}")
-    return repr(word)
+def _packed(words: Words) -> bytes:
+    argv: Any = tuple(spelled(words))  # hiredis's annotation allows one word only
+    packed: bytes = hiredis.pack_command(argv)
+    return packed

@@ -17,6 +17,7 @@ import trio
 
 from raftkv.client.client import Client, connect
 from raftkv.client.connection import Words
+from raftkv.wire.words import Word
 
 
 class SyncClient:
@@ -34,7 +35,7 @@ class SyncClient:
     def leader(self) -> str:
         return self._client.leader
 
-    def call(self, *words: bytes | str | float) -> Any:
+    def call(self, *words: Word) -> Any:
         """See Client.call."""
         return trio.from_thread.run(self._client.call, *words, trio_token=self._token)
 

@@ -18,13 +18,13 @@ import trio
 from raftkv.errors import (
     CommandError,
     DirtyReadDisabled,
-    NoAnswer,
     NoLeader,
     NotDone,
     NotLeader,
     OutcomeUnknown,
     RaftkvError,
     ServerStopped,
+    command_error,
 )
 from raftkv.machines.interface import NO_SCOPES, Kind
 from raftkv.machines.replies import Error, Reply, unknown_command, wrong_arity
@@ -34,7 +34,6 @@ from raftkv.server.server import Server
 from raftkv.server.session import TOO_LARGE
 from raftkv.wire.resp_encode import encode
 
-Word = bytes | str | int | float
 Value = None | bytes | int | float | bool | list[Any] | dict[Any, Any]
 """What a command answers: a RESP3 reply as Python sees it. Status lines such as OK are bytes, sets are lists."""
 
@@ -198,27 +197,8 @@ class Calls:
         self._bell.close()
 
 
-def _error(text: str) -> CommandError:
-    return NoAnswer(text) if text.startswith("NOANSWER ") else CommandError(text)
-
-
 def decode(replies: Sequence[bytes]) -> Outcome:
     """The values of complete, encoded replies; error replies become CommandErrors in their place."""
-    reader = hiredis.Reader(replyError=_error, notEnoughData=_NOT_HERE)
+    reader = hiredis.Reader(replyError=command_error, notEnoughData=_NOT_HERE)
     reader.feed(b"".join(replies))
     return [reader.gets() for _ in replies]
-
-
-def words(argv: Sequence[Word]) -> list[bytes]:
-    """A command's words as bytes. Raises TypeError for what has no obvious spelling."""
-    return [_word(word) for word in argv]
-
-
-def _word(word: Word) -> bytes:
-    if isinstance(word, bytes):
-        return word
-    if isinstance(word, str):
-        return word.encode()
-    if isinstance(word, bool) or not isinstance(word, int | float):
-        raise TypeError(f"a command's words are bytes, str, int or float, not {type(word).__name__}")
-    return repr(word).encode()

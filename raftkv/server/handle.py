@@ -23,12 +23,13 @@ from raftkv.errors import (
 )
 from raftkv.machines.interface import Kind
 from raftkv.raft.roles import Role
-from raftkv.server.calls import Calls, Outcome, Value, Word, words
+from raftkv.server.calls import Calls, Outcome, Value
 from raftkv.server.commands.raft import status_of
 from raftkv.server.member import Member
 from raftkv.server.ports import Ports
 from raftkv.server.supervisor import NORMAL, Supervisor
 from raftkv.settings import split_address
+from raftkv.wire.words import Word, spelled
 
 LOG_ENTRIES_SHOWN_MAX = 100
 _ROLES = {Role.PRE_CANDIDATE: "candidate"}
@@ -60,18 +61,18 @@ class EmbeddedServer:
         Raises CommandError (the machine's error reply, or no such command); NotDone, of which NoLeader and NotLeader:
         certainly not carried out; OutcomeUnknown: it may be. Cancelled: it may still be carried out as well.
         """
-        return await self._call(Kind.WRITE, words(argv))
+        return await self._call(Kind.WRITE, spelled(argv))
 
     async def read(self, *argv: Word) -> Value:
         """Answer a command of kind READ, linearizable: no older than what was acknowledged before the call. Raises as
         `write`, apart from OutcomeUnknown."""
-        return await self._call(Kind.READ, words(argv))
+        return await self._call(Kind.READ, spelled(argv))
 
     async def read_dirty(self, *argv: Word) -> Value:
         """Answer a command of kind READ or DIRTY from this member's memory, which may be behind. Raises CommandError,
         DirtyReadDisabled."""
         await trio.lowlevel.checkpoint()
-        calls, command = self._calls, words(argv)
+        calls, command = self._calls, spelled(argv)
         calls.check(command, Kind.DIRTY, Kind.READ)
         return _value(calls.read_dirty(command))
 
@@ -79,7 +80,7 @@ class EmbeddedServer:
         """Carry out commands of kind WRITE or READ in this order, in as few log entries as they fit into; one value or
         error for each, in place. Commands of other callers may come in between; it is no transaction."""
         await trio.lowlevel.checkpoint()
-        calls, argvs = self._calls, [words(argv) for argv in commands]
+        calls, argvs = self._calls, [spelled(argv) for argv in commands]
         for argv in argvs:
             calls.check(argv, Kind.WRITE, Kind.READ)
         writes = any(calls.kind_of(argv) is Kind.WRITE for argv in argvs)
