@@ -23,7 +23,6 @@ import msgspec
 from raftkv.machines.interface import Effect
 from raftkv.machines.replies import Reply
 from raftkv.replica.outbox import Outbox
-from raftkv.replica.screen import answer_admitted
 from raftkv.replica.work import Work, answer
 
 
@@ -39,11 +38,10 @@ class _Held(msgspec.Struct):
 
     work: Work
     replies: list[Reply]
-    screened: bool
     effect_ids: set[str]
 
     def answer(self) -> None:
-        (answer_admitted if self.screened else answer)([self.work], self.replies)
+        answer([self.work], self.replies)
 
 
 class EffectDesk:
@@ -117,13 +115,13 @@ class EffectDesk:
 
     # ---- replies
 
-    def answer(self, works: list[Work], replies: list[Reply], awaited: dict[int, list[str]], *, screened: bool) -> None:
+    def answer(self, works: list[Work], replies: list[Reply], awaited: dict[int, list[str]]) -> None:
         """Answer the works of an entry, but hold back those with commands at the positions of `awaited`."""
         start = 0
         for work in works:
-            stop = start + len(work.commands) - len(work.refusals or ())
+            stop = start + work.admitted
             effect_ids = {each for position in range(start, stop) for each in awaited.get(position, ())}
-            held = _Held(work, replies[start:stop], screened, effect_ids)
+            held = _Held(work, replies[start:stop], effect_ids)
             if effect_ids:
                 self._held.update(dict.fromkeys(effect_ids, held))
             else:

@@ -20,16 +20,13 @@ from raftkv.replica.work import TIMED_OUT_UNKNOWN, Work
 
 
 class Proposal:
-    """`screened`: some commands of `works` may have been refused, and then are not in `batch`."""
+    __slots__ = ("batch", "index", "term", "works")
 
-    __slots__ = ("batch", "index", "screened", "term", "works")
-
-    def __init__(self, index: int, term: int, batch: Batch, works: list[Work], screened: bool = False) -> None:
+    def __init__(self, index: int, term: int, batch: Batch, works: list[Work]) -> None:
         self.index = index
         self.term = term
         self.batch = batch
         self.works = works
-        self.screened = screened
 
 
 class Proposals:

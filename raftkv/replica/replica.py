@@ -36,7 +36,7 @@ from raftkv.replica.gathering import Gathering
 from raftkv.replica.ledger import Ledger
 from raftkv.replica.proposals import Proposal, Proposals
 from raftkv.replica.rounds import Rounds
-from raftkv.replica.screen import Screen, answer_admitted, internal_error, join_admitted, read_one_by_one
+from raftkv.replica.screen import Screen, internal_error, read_one_by_one
 from raftkv.replica.sessions import Limits
 from raftkv.replica.versions import Versions
 from raftkv.replica.work import LEADERSHIP_LOST, NO_LEADER, NO_QUORUM, Sink, Work, answer, join
@@ -400,26 +400,20 @@ class Replica:
                 size_bytes += work.size_bytes
                 works.append(work)
             if self.screen.concerns(works):
-                self._propose_admitted(works, wall_ms)
-            else:
-                self._propose_one(works, wall_ms)
+                admitted = self.screen.admit(works)
+                if not admitted:
+                    self._write_gathering.on_answered(len(self._writes), len(works))
+                    continue
+                works = admitted
+            self._propose_one(works, wall_ms)
         deadline_ms = self.machine.deadline_ms()
         if deadline_ms is not None and deadline_ms <= wall_ms and not self._proposals:
             self._propose_one([], wall_ms)
 
     def _propose_one(self, works: list[Work], wall_ms: int) -> int:
-        return self._append(Batch(self._next_time_ms(wall_ms), self._random.getrandbits(63), *join(works)), works)
-
-    def _propose_admitted(self, works: list[Work], wall_ms: int) -> None:
-        """The same, after a look at each command."""
-        admitted = self.screen.admit(works)
-        if not admitted:
-            self._write_gathering.on_answered(len(self._writes), len(works))
-            return
-        system = any(work.system for work in admitted)
-        commands, scopes = join_admitted(admitted)
-        batch = Batch(self._next_time_ms(wall_ms), self._random.getrandbits(63), commands, scopes, system)
-        self._append(batch, admitted, screened=True)
+        commands, scopes = join(works)
+        system = self.screen.has_system and any(work.system for work in works)
+        return self._append(commands, scopes, works, wall_ms, system=system)
 
     def _do_duties(self, wall_ms: int) -> None:
         """What a leader owes the ledger. One entry at a time, or each tick until it is applied would bring another."""
@@ -431,16 +425,15 @@ class Replica:
 
     def _propose_system(self, commands: list[list[bytes]], wall_ms: int) -> int:
         """Put this leader's own commands for the ledger into the log, which no client may send."""
-        batch = Batch(self._next_time_ms(wall_ms), self._random.getrandbits(63), commands, {}, True)
-        return self._append(batch, [])
+        return self._append(commands, {}, [], wall_ms, system=True)
 
-    def _next_time_ms(self, wall_ms: int) -> int:
+    def _append(
+        self, commands: list[list[bytes]], scopes: dict[int, int], works: list[Work], wall_ms: int, *, system: bool
+    ) -> int:
         self.log_time_ms = max(wall_ms, self.log_time_ms)
-        return self.log_time_ms
-
-    def _append(self, batch: Batch, works: list[Work], *, screened: bool = False) -> int:
+        batch = Batch(self.log_time_ms, self._random.getrandbits(63), commands, scopes, system)
         index = self.node.propose(_encode_batch(batch))
-        self._proposals.add(Proposal(index, self.node.term, batch, works, screened))
+        self._proposals.add(Proposal(index, self.node.term, batch, works))
         return index
 
     def _apply(self, entry: Entry) -> int:
@@ -472,12 +465,11 @@ class Replica:
             replies = self.machine.handle_write(context, batch.commands)
         if works:
             self._write_gathering.on_answered(len(self._writes), len(works))
-        screened = proposal is not None and proposal.screened
         if context.effects:
             awaited = self._on_effects(entry, context, is_own=proposal is not None)
-            self.effects.answer(works, replies, awaited, screened=screened)
+            self.effects.answer(works, replies, awaited)
         elif works:
-            (answer_admitted if screened else answer)(works, replies)
+            answer(works, replies)
         return 1 + len(batch.commands)
 
     def _apply_no_op(self, entry: Entry) -> None:

@@ -4,21 +4,21 @@ An entry cannot be refused any more once it is committed, and costs every member
 known to be wrong is answered before: a malformed command for the ledger, a command that some member's machine
 is too old for. Such a command alone is refused; the rest of its pipeline goes on::
 
-    admit(works)         sets `Work.refusals`, and answers works of which nothing is left
-    join_admitted        like `join`, without the refused commands
-    answer_admitted      like `answer`, with the refusals put back between the replies
+    admit(works)    sets `Work.refusals`, and answers works of which nothing is left
+    join(works)     leaves the refused commands out
+    answer(works)   puts the refusals back between the replies
 
 Only entries that have a command for the ledger are looked at, and all while `is_on`. Otherwise it costs nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from raftkv.machines.interface import NO_SCOPES, Kind, ReadContext
 from raftkv.machines.replies import Error, Reply, unknown_command
 from raftkv.replica.ledger import Ledger
-from raftkv.replica.work import Work
+from raftkv.replica.work import Work, answer
 
 OUTBOX_FULL = Error(
     "BUSY The outbox is full of effects that have not been carried out yet (effects.outbox_max); the command was not"
@@ -66,7 +66,7 @@ class Screen:
         for work in works:
             work.refusals = self._refusals(work)
             if work.refusals and len(work.refusals) == len(work.commands):
-                answer_admitted([work], [])
+                answer([work], [])
             else:
                 admitted.append(work)
         return admitted
@@ -114,31 +114,6 @@ class Screen:
             if refusal is not None:
                 return refusal
         return None
-
-
-def join_admitted(works: Sequence[Work]) -> tuple[list[list[bytes]], dict[int, int]]:
-    """All admitted commands of `works` in order, and their scopes under the new positions."""
-    commands: list[list[bytes]] = []
-    scopes: dict[int, int] = {}
-    for work in works:
-        refusals = work.refusals or {}
-        for position, argv in enumerate(work.commands):
-            if position not in refusals:
-                if position in work.scopes:
-                    scopes[len(commands)] = work.scopes[position]
-                commands.append(argv)
-    return commands, scopes
-
-
-def answer_admitted(works: Sequence[Work], replies: list[Reply]) -> None:
-    """Give each sink its part of `replies`, which answer `join_admitted(works)`, and its refusals."""
-    remaining = iter(replies)
-    for work in works:
-        refusals = work.refusals or {}
-        merged: list[Reply] = [
-            refusals[position] if position in refusals else next(remaining) for position in range(len(work.commands))
-        ]
-        work.sink.on_replies(merged, 0, len(merged))
 
 
 def read_one_by_one(read: Read, context: ReadContext, commands: list[list[bytes]]) -> list[Reply]:

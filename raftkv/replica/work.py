@@ -67,12 +67,20 @@ class Work(msgspec.Struct, gc=False, eq=False):
     system: bool = False
     refusals: dict[int, Error] | None = None
 
+    @property
+    def admitted(self) -> int:
+        """How many of the commands are not refused."""
+        return len(self.commands) - len(self.refusals or ())
+
 
 def join(works: Sequence[Work]) -> tuple[list[list[bytes]], dict[int, int]]:
-    """All commands of `works` in order, and their scopes under the new positions."""
+    """All commands of `works` that are not refused, in order, and their scopes under the new positions."""
     commands: list[list[bytes]] = []
     scopes: dict[int, int] = {}
     for work in works:
+        if work.refusals:
+            _join_admitted(work, work.refusals, commands, scopes)
+            continue
         if work.scopes:
             first = len(commands)
             for position, scope in work.scopes.items():
@@ -81,10 +89,29 @@ def join(works: Sequence[Work]) -> tuple[list[list[bytes]], dict[int, int]]:
     return commands, scopes
 
 
+def _join_admitted(
+    work: Work, refusals: Mapping[int, Error], commands: list[list[bytes]], scopes: dict[int, int]
+) -> None:
+    for position, argv in enumerate(work.commands):
+        if position not in refusals:
+            if position in work.scopes:
+                scopes[len(commands)] = work.scopes[position]
+            commands.append(argv)
+
+
 def answer(works: Sequence[Work], replies: list[Reply]) -> None:
-    """Give each sink its part of `replies`, which answer `join(works)`."""
+    """Give each sink its part of `replies`, which answer `join(works)`, with the refusals put back in between."""
     start = 0
     for work in works:
-        stop = start + len(work.commands)
-        work.sink.on_replies(replies, start, stop)
+        if work.refusals:
+            stop = start + work.admitted
+            work.sink.on_replies(_with_refusals(work, work.refusals, replies[start:stop]), 0, len(work.commands))
+        else:
+            stop = start + len(work.commands)
+            work.sink.on_replies(replies, start, stop)
         start = stop
+
+
+def _with_refusals(work: Work, refusals: Mapping[int, Error], replies: list[Reply]) -> list[Reply]:
+    remaining = iter(replies)
+    return [refusals[position] if position in refusals else next(remaining) for position in range(len(work.commands))]
