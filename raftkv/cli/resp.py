@@ -13,6 +13,7 @@ import hiredis
 
 from raftkv.errors import NotDone, ProtocolError, YourFault
 from raftkv.settings import split_address
+from raftkv.wire.resp_decode import NOTHING_YET
 
 
 class Unreachable(NotDone):
@@ -46,18 +47,17 @@ def _pack(command: Sequence[str]) -> bytes:
 
 
 def _read(connection: socket.socket, count: int) -> list[Any]:
-    waiting = object()  # hiredis says False by default, which is also a RESP3 value
     reader = hiredis.Reader(
         encoding="utf-8",
         errors="replace",
         protocolError=ProtocolError,
         replyError=Refused,
-        notEnoughData=waiting,
+        notEnoughData=NOTHING_YET,
     )
     replies: list[Any] = []
     while len(replies) < count:
         reply = reader.gets()
-        if reply is not waiting:
+        if reply is not NOTHING_YET:
             if isinstance(reply, Refused):
                 raise reply
             replies.append(reply)

@@ -19,6 +19,7 @@ import hiredis
 import trio
 
 from raftkv.errors import RaftkvError
+from raftkv.wire.resp_decode import NOTHING_YET
 from raftkv.wire.words import Word, spelled
 
 Words = tuple[Word, ...]
@@ -60,7 +61,7 @@ class Connection:
 
         self._stream = stream
         self._silence_s = silence_ms_max / 1000
-        self._reader = hiredis.Reader(replyError=ReplyError)
+        self._reader = hiredis.Reader(replyError=ReplyError, notEnoughData=NOTHING_YET)
         self._waiting: deque[_Waiting] = deque()
         self._writing = trio.Lock()
         self._room = trio.CapacityLimiter(requests_max)
@@ -126,7 +127,7 @@ class Connection:
                 raise trio.TooSlowError
 
     def _hand_out(self) -> None:
-        while (reply := self._reader.gets()) is not False:
+        while (reply := self._reader.gets()) is not NOTHING_YET:
             if not self._waiting:
                 raise hiredis.ProtocolError("a reply that nobody has asked for")
             first = self._waiting[0]

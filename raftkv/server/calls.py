@@ -32,6 +32,7 @@ from raftkv.replica.work import NO_LEADER
 from raftkv.server.bell import Bell
 from raftkv.server.server import Server
 from raftkv.server.session import TOO_LARGE
+from raftkv.wire.resp_decode import NOTHING_YET
 from raftkv.wire.resp_encode import encode
 
 Value = None | bytes | int | float | bool | list[Any] | dict[Any, Any]
@@ -40,7 +41,6 @@ Value = None | bytes | int | float | bool | list[Any] | dict[Any, Any]
 Outcome = list[Value | RaftkvError]
 
 _METHODS: Final = {Kind.WRITE: "write", Kind.READ: "read", Kind.DIRTY: "read_dirty"}
-_NOT_HERE: Final = object()  # hiredis says False by default, which is also a value
 
 
 class Call:
@@ -199,6 +199,6 @@ class Calls:
 
 def decode(replies: Sequence[bytes]) -> Outcome:
     """The values of complete, encoded replies; error replies become CommandErrors in their place."""
-    reader = hiredis.Reader(replyError=command_error, notEnoughData=_NOT_HERE)
+    reader = hiredis.Reader(replyError=command_error, notEnoughData=NOTHING_YET)
     reader.feed(b"".join(replies))
     return [reader.gets() for _ in replies]

@@ -18,6 +18,7 @@ import hiredis
 from raftkv.machines.interface import Kind
 from raftkv.machines.replies import Error, Reply
 from raftkv.testing.failure import RuleBroken
+from raftkv.wire.resp_decode import NOTHING_YET
 from raftkv.wire.resp_encode import encode
 
 
@@ -95,9 +96,9 @@ class RecordingSink:
 
 def parse_reply(encoded: bytes) -> object:
     """An encoded reply as hiredis, the C client, understands it; errors as ("error", text)."""
-    reader = hiredis.Reader()
+    reader = hiredis.Reader(notEnoughData=NOTHING_YET)
     reader.feed(encoded)
     reply = reader.gets()
-    if reply is False:
+    if reply is NOTHING_YET:
         raise RuleBroken("whole replies", repr(encoded))
     return ("error", str(reply)) if isinstance(reply, hiredis.ReplyError) else reply

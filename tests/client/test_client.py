@@ -42,6 +42,15 @@ async def test_values_and_words(one: FakeCluster) -> None:
         assert await client.call("GET", b"x") == [b"x", 1, None, {b"a": 1.5}]
 
 
+async def test_false_is_a_value(one: FakeCluster) -> None:
+    one.members[0].answer = in_turn(False, True, b"after")
+    with trio.fail_after(10):
+        async with raftkv.connect(one.addresses) as client:
+            assert await client.call("GET", "a") is False
+            assert await client.call("GET", "a") is True
+            assert await client.call("GET", "a") == b"after"
+
+
 async def test_an_error_reply_is_raised_and_not_asked_again(one: FakeCluster) -> None:
     one.members[0].answer = in_turn(Error("WRONGTYPE no"), Error("NOANSWER none"))
     async with raftkv.connect(one.addresses) as client:

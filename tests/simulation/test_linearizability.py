@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from raftkv.machines.interface import Kind
 from raftkv.testing.failure import RuleBroken
-from raftkv.testing.history import Operation, Outcome
+from raftkv.testing.history import Operation, Outcome, parse_reply
 from raftkv.testing.linearizability import NEVER_US, KeyOperation, check_history, is_linearizable
 from raftkv.testing.models import INITIAL, step
 
@@ -75,6 +75,12 @@ def test_what_can_be_explained(name: str) -> None:
 @pytest.mark.parametrize("name", NOT_LINEARIZABLE)
 def test_what_cannot_be_explained(name: str) -> None:
     assert not is_linearizable(history(*NOT_LINEARIZABLE[name]))
+
+
+def test_a_reply_of_false_is_whole() -> None:
+    assert parse_reply(b"#f\r\n") is False
+    with pytest.raises(RuleBroken, match="whole replies"):
+        parse_reply(b"$3\r\nab")
 
 
 def test_a_write_that_was_refused_must_not_be_seen() -> None:
