@@ -377,4 +377,4 @@ def _declared_command(cls: type, attribute: str, function: Any, mark: _Mark) -> 
     return row, _Handler(signature, function, writes, returns_nothing)
 
 
-_ON_TIME: Final = _Handler(Signature.nothing("on_time"), lambda machine: machine.on_time(), True, True)
+_ON_TIME: Final = _Handler(Signature("on_time"), lambda machine: machine.on_time(), True, True)

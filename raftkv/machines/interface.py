@@ -147,6 +147,7 @@ class Context:
         "_first",
         "_random",
         "_seed",
+        "_whole",
         "effects",
         "index",
         "members",
@@ -182,6 +183,7 @@ class Context:
         self._first = 0
         self._seed = seed
         self._random: Random | None = None
+        self._whole: Context | None = None
 
     def add_effect(self, position: int, effect: Effect) -> None:
         """Have `effect` carried out for the command at `position` of this batch. Raises TypeError for a durable one
@@ -204,7 +206,7 @@ class Context:
             session=session,
             wants_replies=self.wants_replies if wants_replies is None else wants_replies,
         )
-        part._random = self.random
+        part._whole = self
         part.effects = self.effects
         part._first = first
         return part
@@ -213,7 +215,7 @@ class Context:
     def random(self) -> Random:
         """Chance: the same numbers on every member, seeded by the entry. One generator for the whole entry."""
         if self._random is None:
-            self._random = Random(self._seed)
+            self._random = Random(self._seed) if self._whole is None else self._whole.random
         return self._random
 
 

@@ -104,11 +104,6 @@ class Signature:
         self._required_options: frozenset[str] = frozenset()
 
     @classmethod
-    def nothing(cls, name: str) -> Signature:
-        """Of a handler that no client calls."""
-        return cls(name)
-
-    @classmethod
     def of(cls, function: Callable[..., Any], name: str, where: str) -> Signature:
         """Raises DeclarationError."""
         if inspect.iscoroutinefunction(function):

@@ -569,7 +569,7 @@ class Replica:
     # ---- the machine's other callbacks
 
     def _is_command(self, kind: Kind, argv: list[bytes]) -> Error | None:  # noqa: ARG002
-        row = self.machine.commands.get(argv[0]) or self.machine.commands.get(argv[0].lower())
+        row = self.machine.commands.get(argv[0].lower()) if argv else None
         if row is None or row.kind is not Kind.WRITE:
             return None
         try:

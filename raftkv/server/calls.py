@@ -86,7 +86,6 @@ class Calls:
 
     def __init__(self, server: Server) -> None:
         self._server = server
-        self._system_names = {name.encode() for name in server.system_names}
         self._bell = Bell(server.hub, self._on_rung)
         self._waiting: set[Call] = set()
         self._pings: list[trio.Event] = []
@@ -129,8 +128,9 @@ class Calls:
         call = Call(kind, len(commands))
         size_bytes = sum(map(len, map(b"".join, commands)))
         self._server.stats.commands += len(commands)
-        system = any(argv[0].lower() in self._system_names for argv in commands)
-        self._server.replica.submit(kind, commands, NO_SCOPES, size_bytes, call, system)
+        replica = self._server.replica
+        system = any(map(replica.ledger.is_system, commands))
+        replica.submit(kind, commands, NO_SCOPES, size_bytes, call, system)
         self._bell.ring()
         self._waiting.add(call)
         try:

@@ -37,9 +37,15 @@ class Effects:
     """`wake`: have the hub take a turn."""
 
     def __init__(
-        self, replica: Replica, settings: EffectSettings, random: Random, wake: Callable[[], None], log: Any
+        self,
+        replica: Replica,
+        settings: EffectSettings,
+        stats: EffectStats,
+        random: Random,
+        wake: Callable[[], None],
+        log: Any,
     ) -> None:
-        self.stats = EffectStats()
+        self.stats = stats
         self._replica = replica
         self._machine: StateMachine = replica.machine
         self._settings = settings

@@ -100,9 +100,10 @@ class Member:
             log=plan.log,
         )
         self.calls = Calls(self.server)
-        self._effects = Effects(self.replica, plan.settings.effects, plan.random, self.calls.wake, plan.log)
+        self._effects = Effects(
+            self.replica, plan.settings.effects, self.server.effects, plan.random, self.calls.wake, plan.log
+        )
         self._driver.effects = self._effects
-        self.server.effects = self._effects.stats
         self.role_changed = trio.Event()
         """Set, and replaced by a new one, when role, term or leader have changed."""
 

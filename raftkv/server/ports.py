@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import trio
 
 from raftkv.errors import ConfigError
-from raftkv.settings import Settings
+from raftkv.settings import Settings, join_address
 
 BACKLOG = 4096
 ACCEPTS_AT_ONCE_MAX = 1000
@@ -127,12 +127,8 @@ def _admit(connection: socket.socket, add: Callable[[socket.socket, str, str], N
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, CLIENT_KEEPALIVE_IDLE_S)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, CLIENT_KEEPALIVE_IDLE_S // 10)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
-        address, local = _text(connection.getpeername()), _text(connection.getsockname())
+        address, local = connection.getpeername()[:2], connection.getsockname()[:2]
     except OSError:
         connection.close()  # gone before we came to it
         return
-    add(connection, address, local)
-
-
-def _text(name: Any) -> str:
-    return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
+    add(connection, join_address(*address), join_address(*local))

@@ -66,8 +66,6 @@ class Server:
         }
         """What a session's hot loop needs of the machine's rows: usual spelling of the name -> (arity, kind)."""
 
-        self.system_names = {row.name for row in system_commands.values()}
-
         self.effects = EffectStats()
         self.sessions: dict[int, Session] = {}
         self.parked: set[Session] = set()

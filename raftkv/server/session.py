@@ -309,7 +309,7 @@ class Session(Connection):
                     scopes[len(machine_commands)] = self.db
                 machine_commands.append(argv)
                 kind = min(kind, row.kind)
-                system = system or row.name in self.server.system_names
+                system = system or self.server.replica.ledger.is_system(argv)
                 slots.append(self._shown(None))
         self.server.stats.commands += len(slots) - len(machine_commands)
         if machine_commands:

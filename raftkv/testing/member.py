@@ -277,7 +277,7 @@ class Member:
     def _submit(self, replica: Replica, kind: Kind, commands: list[list[bytes]], scope: int, sink: Sink) -> None:
         size_bytes = sum(len(argument) for argv in commands for argument in argv)
         scopes = dict.fromkeys(range(len(commands)), scope) if scope else {}
-        system = any(replica.ledger.is_system(argv) for argv in commands)
+        system = any(map(replica.ledger.is_system, commands))
         replica.submit(kind, commands, scopes, size_bytes, sink, system)
 
     def _synced(self, replica: Replica, sequence: int) -> None:

@@ -14,7 +14,7 @@ import trio
 
 from raftkv.machines.interface import Effect
 from raftkv.replica.effects import Due
-from raftkv.server.effects import Effects
+from raftkv.server.effects import Effects, EffectStats
 from raftkv.settings import Effects as Settings
 
 
@@ -32,7 +32,9 @@ class Scene:
         replica: Any = SimpleNamespace(
             machine=machine, effects=desk, on_effect_ended=lambda *ended: self.ended.append(ended)
         )
-        self.effects = Effects(replica, Settings(**settings), Random(1), self._wake, structlog.get_logger())
+        self.effects = Effects(
+            replica, Settings(**settings), EffectStats(), Random(1), self._wake, structlog.get_logger()
+        )
 
     def _wake(self) -> None:
         self.wakes += 1
