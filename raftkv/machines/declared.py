@@ -40,7 +40,8 @@ import msgspec
 from raftkv.machines.interface import Command, Context, Effect, Kind, ReadContext, StateMachine, command_table
 from raftkv.machines.replies import OK, Error, Reply, unknown_command, wrong_arity
 from raftkv.machines.signatures import DeclarationError, Refusal, Signature
-from raftkv.machines.state import Journal, Map, StateError, checked, require_immutable
+from raftkv.machines.state import Journal, Map, StateError
+from raftkv.machines.values import checked, require_immutable, require_key
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -270,12 +271,18 @@ class Machine(StateMachine):
         return {name: getattr(self, name) for name, kind in self._fields.items() if typing.get_origin(kind) is Map}
 
     def snapshot(self) -> Iterator[bytes]:
-        encode = msgspec.msgpack.encode
-        maps = {name: content.begin_snapshot() for name, content in self._maps().items()}
-        yield encode((self.time_ms, self._plain_fields()))
-        for name, slices in maps.items():
-            for items in slices:
-                yield encode((name, items))
+        encode, maps = msgspec.msgpack.encode, self._maps()
+        walks = {name: content.begin_walk() for name, content in maps.items()}
+        try:
+            yield encode((self.time_ms, self._plain_fields()))
+            for name, walk in walks.items():
+                for items in walk.slices():
+                    yield encode((name, items))
+                maps[name].end_walk(walk)
+        finally:
+            # Also of a snapshot that nobody wanted to the end: the Maps would keep for it for ever.
+            for name, walk in walks.items():
+                maps[name].end_walk(walk)
 
     def restore(self, slices: Iterator[bytes]) -> None:
         put, convert, maps = object.__setattr__, msgspec.convert, self._maps()
@@ -337,7 +344,9 @@ def _declared_fields(cls: type) -> dict[str, Any]:
     for name, kind in fields.items():
         where = f"{cls.__name__}.{name}"
         if typing.get_origin(kind) is Map:
-            for part in typing.get_args(kind):
+            key_type, value_type = typing.get_args(kind)
+            require_key(key_type, where)
+            for part in (key_type, value_type):
                 require_immutable(part, where)
             continue
         if kind is Map:
@@ -345,7 +354,7 @@ def _declared_fields(cls: type) -> dict[str, Any]:
         require_immutable(kind, where)
         if not hasattr(cls, name):
             raise DeclarationError(f"{where} needs a first value: {name}: {getattr(kind, '__name__', kind)} = ...")
-        checked(getattr(cls, name), kind, where)
+        setattr(cls, name, checked(getattr(cls, name), kind, where))
     return fields
 
 

@@ -107,3 +107,24 @@ class Lease(raftkv.Machine):
 
     def on_time(self) -> None:
         self.owner = ""
+
+
+class Tags(msgspec.Struct, frozen=True):
+    names: tuple[str, ...] = ()
+
+
+class Tagged(raftkv.Machine):
+    """Structs that are given a list where a tuple was declared."""
+
+    tags: raftkv.Map[str, Tags]
+    last: Tags = Tags()
+
+    @raftkv.write
+    def tag(self, name: str) -> None:
+        names: list[str] = [name]
+        self.tags[name] = self.last = Tags(names)  # type: ignore[arg-type]
+
+    @raftkv.write
+    def spoil(self, name: str) -> None:
+        self.tags[name].names.append("more")  # type: ignore[attr-defined]
+        raise raftkv.Refusal("spoilt")

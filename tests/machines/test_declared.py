@@ -10,7 +10,7 @@ import pytest
 import raftkv
 from raftkv.machines.interface import Context, Effect, Kind, ReadContext
 from raftkv.machines.replies import OK, Error, Reply
-from tests.machines.declared_examples import Counter, Item, Lease
+from tests.machines.declared_examples import Counter, Item, Lease, Tagged
 
 
 @pytest.fixture(autouse=True)
@@ -261,6 +261,25 @@ def test_a_restored_machine_is_the_same(client: Client) -> None:
     assert other.last == Item("y")
     assert other.items[2, "x"] == Item("x", 4)
     assert Client(other)("INCR a") == 4
+
+
+def test_a_struct_in_the_state_cannot_be_changed_through_a_list_within() -> None:
+    client = Client(Tagged())
+    client("TAG a")
+    before = client.machine.state_hash()
+    assert client("SPOIL a") == Error("ERR internal error in 'spoil': AttributeError; nothing was changed")
+    assert client.machine.state_hash() == before
+
+
+@pytest.mark.parametrize("slices", [0, 1, 2])
+def test_an_abandoned_snapshot_keeps_nothing(client: Client, slices: int) -> None:
+    client("INCR a")
+    machine: Any = client.machine
+    snapshot = machine.snapshot()
+    for _ in range(slices):
+        next(snapshot)
+    snapshot.close()
+    assert machine.counts._walks == machine.items._walks == []
 
 
 # ---- mistakes in the class

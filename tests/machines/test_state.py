@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from random import Random
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftkv.machines import state
+from raftkv.machines import walk
 from raftkv.machines.state import Journal, Map, StateError
 
 OPERATION = st.tuples(st.sampled_from(["set", "del", "pop", "clear", "update", "setdefault"]), st.integers(0, 8))
@@ -59,31 +60,64 @@ def test_undoing_is_as_if_nothing_had_been(before: list[tuple[str, int]], undone
 def test_a_snapshot_is_the_state_at_its_begin(before: list[tuple[str, int]], between: list[Any]) -> None:
     numbers, _ = new_map()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(state, "SLICE_ITEMS", 2)
+        patch.setattr(walk, "SLICE_ITEMS", 2)
         for operation in before:
             change(numbers, operation)
         expected = list(numbers.items())
         copied = []
         rounds = iter(between)
-        for items in numbers.begin_snapshot():
+        for items in numbers.begin_walk().slices():
             copied += items
             for operation in next(rounds, []):
                 change(numbers, operation)
         assert copied == expected
 
 
-def test_slices_are_bounded_and_nothing_is_kept_afterwards() -> None:
+def test_slices_are_bounded_and_what_is_passed_is_dropped() -> None:
     numbers, _ = new_map()
     chance = Random(1)
     numbers.update({number: number for number in chance.sample(range(10_000), 5000)})
-    slices = numbers.begin_snapshot()
+    begun = numbers.begin_walk()
     sizes = []
-    for items in slices:
+    for items in begun.slices():
         sizes.append(len(items))
         numbers.update(dict.fromkeys(chance.sample(range(10000), 100), 0))
     assert sum(sizes) == 5000
-    assert max(sizes) <= state.SLICE_ITEMS + 1600
-    assert numbers._snapshot is None
+    assert max(sizes) <= walk.SLICE_ITEMS
+    assert all(key > 9000 for key in begun._kept), "only what came behind the last key of all"
+
+
+def test_slices_stay_bounded_when_all_is_deleted_on_the_way() -> None:
+    numbers, _ = new_map()
+    numbers.update(dict.fromkeys(range(5500), 0))
+    slices = numbers.begin_walk().slices()
+    sizes = [len(next(slices))]
+    numbers.clear()
+    sizes += map(len, slices)
+    assert sizes == [1000] * 5 + [500]
+
+
+def test_two_walks_do_not_disturb_each_other_and_end() -> None:
+    numbers, _ = new_map()
+    numbers[1] = 1
+    first = numbers.begin_walk()
+    numbers[1] = 2
+    second = numbers.begin_walk()
+    numbers[1] = 3
+    assert [*first.slices(), *second.slices()] == [[(1, 1)], [(1, 2)]]
+    for begun in (first, second, first):
+        numbers.end_walk(begun)
+    assert numbers._walks == []
+
+
+def test_a_walk_goes_on_through_the_old_content_when_the_map_is_restored() -> None:
+    numbers, _ = new_map()
+    numbers.update({1: 1, 2: 2})
+    begun = numbers.begin_walk()
+    numbers.empty()
+    numbers.load([(5, 5)])
+    assert list(begun.slices()) == [[(1, 1), (2, 2)]]
+    assert list(numbers) == [5]
 
 
 def test_keys_come_in_order_whatever_was_done_before() -> None:
@@ -125,6 +159,52 @@ def test_what_no_snapshot_could_hold_is_refused_where_it_is_put(value: int) -> N
     texts = Map[str, str](journal, "texts", str, str)
     with pytest.raises(ValueError, match="cannot be stored"):
         texts["a"] = "\udc80"
+
+
+class Number(enum.IntEnum):
+    ONE = 1
+
+
+class Backwards(str):
+    """Text with an order of its own."""
+
+    def __lt__(self, other: str) -> bool:
+        raise ZeroDivisionError
+
+    __gt__ = __lt__
+
+
+def test_a_key_is_stored_as_the_plain_value_that_it_is() -> None:
+    numbers, journal = new_map()
+    numbers[Number.ONE] = 1
+    del numbers[Number.ONE]
+    journal.undo()
+    numbers[1] = 1
+    journal.keep()
+    del numbers[Number.ONE]
+    journal.undo()
+    assert [type(key) for key in numbers] == [type(key) for key in numbers._values] == [int]
+    with pytest.raises(TypeError, match="of numbers"):
+        numbers[True] = 2
+    texts = Map[str, int](journal, "texts", str, int)
+    texts["a"] = 1
+    for text in "a", "b":
+        with pytest.raises(TypeError):
+            texts[Backwards(text)] = 1
+    assert dict(texts) == {"a": 1}
+
+
+def test_keys_that_cannot_be_compared_leave_no_trace() -> None:
+    """Such a type is refused when a class is made; were one to come through, undoing would still have to work."""
+    journal = Journal()
+    journal.is_open = True
+    mixed = Map[Any, int](journal, "mixed", int | str, int)
+    mixed[1] = 1
+    journal.keep()
+    with pytest.raises(TypeError):
+        mixed["a"] = 1
+    journal.undo()
+    assert list(mixed) == list(mixed._values) == [1]
 
 
 def test_a_closed_journal_lets_nothing_pass() -> None:
