@@ -39,6 +39,7 @@ import msgspec
 
 from raftkv.machines.interface import Command, Context, Effect, Kind, ReadContext, StateMachine, command_table
 from raftkv.machines.replies import OK, Error, Reply, unknown_command, wrong_arity
+from raftkv.machines.returned import reply_of
 from raftkv.machines.signatures import DeclarationError, Refusal, Signature
 from raftkv.machines.state import Journal, Map, StateError
 from raftkv.machines.values import checked, require_immutable, require_key
@@ -241,7 +242,7 @@ class Machine(StateMachine):
         try:
             arguments, options = handler.signature.convert(argv)
             result = handler.call(self, *arguments, **options)
-            return OK if result is None and handler.answers_ok else _reply(result)
+            return OK if result is None and handler.answers_ok else reply_of(result)
         except Exception as error:
             journal.undo()
             if effects:
@@ -305,19 +306,6 @@ class Machine(StateMachine):
             for item in content.items():
                 digest.update(msgspec.msgpack.encode(item))
         return digest.digest()
-
-
-def _reply(result: Any) -> Reply:
-    """What a handler has returned, as a reply value. Raises TypeError for what is none."""
-    if isinstance(result, tuple | list):
-        return [_reply(item) for item in result]
-    if isinstance(result, dict):
-        return {key.encode() if isinstance(key, str) else key: _reply(value) for key, value in result.items()}
-    if isinstance(result, set | frozenset | Map) or (
-        isinstance(result, msgspec.Struct) and type(result).__module__ != "raftkv.machines.replies"
-    ):
-        raise TypeError(f"a {type(result).__name__} is no reply: return a list, a dict, or one value")
-    return result  # type: ignore[no-any-return]
 
 
 def _asking(name: str, mark: _EffectMark) -> Callable[..., None]:

@@ -75,6 +75,11 @@ class Counter(raftkv.Machine):
         assert isinstance(self.context, raftkv.Context)
         return self.context.random.randrange(1_000_000)
 
+    @raftkv.write(name="wrong.reply")
+    def wrong_reply(self) -> object:
+        self.total += 1
+        return [1, {"a": object()}]
+
     @raftkv.effect(durable=True, before_reply=True)
     def posted(self, text: str, *, effect_id: str) -> None:
         self._sent.append((effect_id, text))

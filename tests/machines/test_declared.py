@@ -134,6 +134,12 @@ def test_an_exception_in_the_middle_is_undone_whole(client: Client) -> None:
     assert client.machine.state_hash() == before
 
 
+def test_a_reply_that_cannot_be_sent_is_an_error_and_nothing_is_done(client: Client) -> None:
+    error = Error("ERR internal error in 'wrong.reply': TypeError; nothing was changed")
+    assert client.entry([b"WRONG.REPLY"]) == [error]
+    assert client.machine.total == 0  # type: ignore[attr-defined]
+
+
 def test_a_read_cannot_change_the_state(client: Client) -> None:
     assert client("MEDDLE") == Error("ERR internal error in 'meddle': StateError; nothing was changed")
     assert client.machine.total == 0  # type: ignore[attr-defined]
