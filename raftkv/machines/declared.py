@@ -19,7 +19,9 @@ arguments and its errors (`signatures.py`); the docstring is its help and its en
 the state, its snapshots and its undoing (`state.py`).
 
 A handler that raises `Refusal` answers that error; one that raises anything else answers "ERR internal error", which is
-logged. In both cases the state is as before the command, and all members do and answer the same.
+logged. In both cases the state is as before the command, and all members do and answer the same. MemoryError and
+RecursionError are no answers, since they come to one member alone: they leave, and the member begins again from its
+log.
 
 What handlers find in `self`: the state; `context` (index, term, time_ms, random, members, session; in a read: now_ms);
 `time_ms`, the time of the newest entry, also in reads.
@@ -243,6 +245,9 @@ class Machine(StateMachine):
             arguments, options = handler.signature.convert(argv)
             result = handler.call(self, *arguments, **options)
             return OK if result is None and handler.answers_ok else reply_of(result)
+        except (MemoryError, RecursionError):
+            # Whether it comes depends on the process, not on the log: as a reply, it would make members differ.
+            raise
         except Exception as error:
             journal.undo()
             if effects:

@@ -75,6 +75,11 @@ class Counter(raftkv.Machine):
         assert isinstance(self.context, raftkv.Context)
         return self.context.random.randrange(1_000_000)
 
+    @raftkv.write(name="run.out")
+    def run_out(self, what: str) -> None:
+        self.total += 1
+        raise {"memory": MemoryError, "stack": RecursionError}[what]
+
     @raftkv.write(name="wrong.reply")
     def wrong_reply(self) -> object:
         self.total += 1

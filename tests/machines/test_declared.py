@@ -140,6 +140,12 @@ def test_a_reply_that_cannot_be_sent_is_an_error_and_nothing_is_done(client: Cli
     assert client.machine.total == 0  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize(("what", "error"), [("memory", MemoryError), ("stack", RecursionError)])
+def test_what_may_come_to_one_member_alone_is_no_reply(client: Client, what: str, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        client.entry([b"RUN.OUT", what.encode()])
+
+
 def test_a_read_cannot_change_the_state(client: Client) -> None:
     assert client("MEDDLE") == Error("ERR internal error in 'meddle': StateError; nothing was changed")
     assert client.machine.total == 0  # type: ignore[attr-defined]
