@@ -158,6 +158,18 @@ def test_the_bug_is_logged(client: Client, caplog: pytest.LogCaptureFixture) -> 
     assert "unlucky" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("text", "answered"),
+    [
+        *((text, text) for text in ("NOTFOUND no such", "ERR no", "HELD", "WRONGTYPE x", "NO_FUNDS x", "E42 x")),
+        *((text, f"ERR {text}") for text in ("A lock is held", "I do not", "OK then", "no", "", "42 is", "HELD: by")),
+        ("\u00c4RGER x", "ERR \u00c4RGER x"),
+    ],
+)
+def test_the_code_of_a_refusal(text: str, answered: str) -> None:
+    assert raftkv.Refusal(text).text == answered
+
+
 # ---- what the class says is the command table
 
 
