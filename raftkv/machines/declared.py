@@ -49,6 +49,9 @@ from raftkv.machines.values import checked, require_immutable, require_key
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _MARK: Final = "__raftkv__"
+_ASKS_FOR: Final = "__raftkv_effect__"
+"""On what an effect's method was replaced by: that method."""
+
 _log = logging.getLogger("raftkv.machine")
 
 
@@ -140,22 +143,21 @@ class Machine(StateMachine):
         if "name" not in cls.__dict__:
             cls.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", cls.__name__).lower()
         cls._fields = {**cls._fields, **_declared_fields(cls)}
-        handlers, effects, rows = dict(cls._handlers), dict(cls._effects), list[Command]()
-        own: dict[str, str] = {}
-        for attribute, function in list(cls.__dict__.items()):
-            mark = getattr(function, _MARK, None)
+        cls._handlers, cls._effects, cls.commands = {}, {}, {}
+        owners: dict[str, str] = {}
+        for attribute, (mark, function) in _marked(cls).items():
             if isinstance(mark, _EffectMark):
-                effects[attribute] = (function, "effect_id" in inspect.signature(function).parameters)
-                setattr(cls, attribute, _asking(attribute, mark))
-            elif isinstance(mark, _Mark):
-                row, handler = _declared_command(cls, attribute, function, mark)
-                if row.name in own:
-                    raise DeclarationError(f"{cls.__name__}: {own[row.name]} and {attribute} are both {row.name!r}")
-                own[row.name] = attribute
-                rows.append(row)
-                handlers |= dict.fromkeys(command_table([row]), handler)
-        cls._handlers, cls._effects = handlers, effects
-        cls.commands = {**cls.commands, **command_table(rows)}
+                cls._effects[attribute] = (function, "effect_id" in inspect.signature(function).parameters)
+                if attribute in vars(cls):
+                    setattr(cls, attribute, _asking(attribute, mark, function))
+                continue
+            row, handler = _declared_command(cls, attribute, function, mark)
+            if row.name in owners:
+                raise DeclarationError(f"{cls.__name__}: {owners[row.name]} and {attribute} are both {row.name!r}")
+            owners[row.name] = attribute
+            table = command_table([row])
+            cls.commands = {**cls.commands, **table}
+            cls._handlers |= dict.fromkeys(table, handler)
 
     def __new__(cls, *arguments: Any, **options: Any) -> Self:  # noqa: ARG004
         machine = super().__new__(cls)
@@ -313,7 +315,27 @@ class Machine(StateMachine):
         return digest.digest()
 
 
-def _asking(name: str, mark: _EffectMark) -> Callable[..., None]:
+def _marked(cls: type) -> dict[str, tuple[_Mark | _EffectMark, Callable[..., Any]]]:
+    """The methods that are commands or effects, by attribute. One that overrides such a method without a decorator
+    takes its place, with its mark; None takes it away."""
+    found: dict[str, tuple[Any, Callable[..., Any]]] = {}
+    for base in reversed(cls.__mro__):
+        for attribute, value in vars(base).items():
+            mark = getattr(value, _MARK, None) or found.get(attribute, (None,))[0]
+            if mark is None:
+                continue
+            if value is None:
+                del found[attribute]
+            elif not inspect.isfunction(value):
+                raise DeclarationError(
+                    f"{cls.__name__}.{attribute} was a command or an effect: make it a method, or None"
+                )
+            else:
+                found[attribute] = (mark, getattr(value, _ASKS_FOR, value))
+    return found
+
+
+def _asking(name: str, mark: _EffectMark, function: Callable[..., Any]) -> Callable[..., None]:
     """What an effect's method is replaced by: it asks for the effect."""
 
     def ask(self: Machine, *arguments: Any) -> None:
@@ -322,6 +344,8 @@ def _asking(name: str, mark: _EffectMark) -> Callable[..., None]:
         wanted = Effect(name=name, arguments=arguments, durable=mark.durable, before_reply=mark.before_reply)
         self.context.add_effect(self._position, wanted)
 
+    setattr(ask, _MARK, mark)
+    setattr(ask, _ASKS_FOR, function)
     return ask
 
 

@@ -221,6 +221,39 @@ def test_a_subclass_has_what_its_base_has_and_may_replace_it() -> None:
     assert Client(Counter())("GET a") is None
 
 
+def test_an_override_without_a_decorator_takes_the_place_of_the_command() -> None:
+    class Polite(Counter):
+        def incr(self, name: str, by: int = 2, extra: int = 0) -> int:
+            return 10 * super().incr(name, by + extra)
+
+        def posted(self, text: str) -> None:  # type: ignore[override]
+            self._sent.append(("polite", text))
+
+        drop = None  # type: ignore[assignment]
+
+    class Inheriting(Polite):
+        pass
+
+    for kind in (Polite, Inheriting):
+        client = Client(kind())
+        assert client("INCR a 1 1") == 20
+        assert isinstance(client("DROP a"), Error)
+        assert b"drop" not in kind.commands
+        client("ITEM.PUT 1 x")
+        [(_, effect)] = client.effects
+        assert effect.durable
+        client.machine.run_effect(effect, "7.0")
+        assert client.machine._sent == [("polite", "x")]  # type: ignore[attr-defined]
+    assert Client(Counter())("DROP") == OK
+
+
+def test_an_override_that_is_no_method_is_refused() -> None:
+    with pytest.raises(raftkv.DeclarationError, match="make it a method, or None"):
+
+        class Bad(Counter):
+            incr = 5  # type: ignore[assignment]
+
+
 # ---- effects, chance, time
 
 
