@@ -31,7 +31,7 @@ from raftkv.machines.interface import StateMachine
 from raftkv.server import driver as clock
 from raftkv.server.handle import EmbeddedServer
 from raftkv.server.hub import Hub
-from raftkv.server.loading import make_machine
+from raftkv.server.loading import make_machine, ready
 from raftkv.server.logs import library_log
 from raftkv.server.member import Plan
 from raftkv.server.peers import Identity
@@ -111,9 +111,10 @@ def _machine(machine: MachineLike, settings: Settings) -> tuple[Callable[[], Sta
     if isinstance(machine, StateMachine):
         # What it holds after a failure is anybody's guess, and a log applied on top of it gives another state.
         settings = config.with_values({"supervision.restart": "never"}, SOURCE, settings)
-        instance = machine
-        return lambda: instance, _named(settings, type(machine))
-    return lambda: _made(machine), _named(settings, machine)
+        instance, named = machine, _named(settings, type(machine))
+        return lambda: ready(instance, named), named
+    make, named = machine, _named(settings, machine)
+    return lambda: ready(_made(make), named), named
 
 
 def _made(make: Callable[[], StateMachine]) -> StateMachine:

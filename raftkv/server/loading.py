@@ -28,9 +28,14 @@ def make_machine(settings: Settings) -> StateMachine:
     options: dict[str, object] = dict(settings.machine.options)
     if name == "redis":
         options = {"databases": settings.redis.databases}
-    made = _instance(name, load_class(name), options)
-    _check_names(name, made)
-    return watch(made) if settings.machine.strict else made
+    return ready(_instance(name, load_class(name), options), settings)
+
+
+def ready(machine: StateMachine, settings: Settings) -> StateMachine:
+    """A machine as it will be served, wherever it comes from: its names checked, watched where `machine.strict` is
+    on. Raises ConfigError."""
+    _check_names(settings.machine.class_, machine)
+    return watch(machine) if settings.machine.strict else machine
 
 
 def load_class(name: str) -> type[StateMachine]:

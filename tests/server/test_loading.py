@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+import raftkv
 from raftkv import config
 from raftkv.errors import ConfigError
 from raftkv.machines.redis.machine import RedisMachine
 from raftkv.machines.register import RegisterMachine
-from raftkv.server.loading import make_machine
+from raftkv.server.loading import make_machine, ready
 from raftkv.settings import Settings
 from tests.machines.declared_examples import Counter
 
@@ -106,3 +107,23 @@ def test_options_that_it_does_not_take(here: Path) -> None:
 def test_one_that_cannot_be_made(here: Path) -> None:
     with pytest.raises(ConfigError, match="making it raised ValueError: unlucky"):
         make_machine(settings("mine_for_loading:Good", limit=13))
+
+
+class Pinging(raftkv.Machine):
+    @raftkv.read
+    def ping(self) -> str:
+        return "pong"
+
+
+def test_a_machine_that_was_not_loaded_by_name_is_looked_at_too() -> None:
+    with pytest.raises(ConfigError, match="its command 'ping' is one of raftkv's own"):
+        ready(Pinging(), settings("mine:Pinging"))
+
+
+@pytest.mark.parametrize("machine", [Pinging, Pinging()], ids=["class", "instance"])
+async def test_open_server_looks_at_names(
+    machine: raftkv.StateMachine | type[raftkv.StateMachine], tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match="its command 'ping' is one of raftkv's own"):
+        async with raftkv.open_server(machine, data=tmp_path / "data"):
+            raise AssertionError("must not come so far")
