@@ -35,77 +35,19 @@ import logging
 import re
 import typing
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ClassVar, Final, Self, TypeVar
+from typing import Any, ClassVar, Final, Self
 
 import msgspec
 
 from raftkv.machines.interface import Command, Context, Effect, Kind, ReadContext, StateMachine, command_table
+from raftkv.machines.marks import ASKS_FOR, MARK, EffectMark, Mark, marked_methods
 from raftkv.machines.replies import OK, Error, Reply, unknown_command, wrong_arity
 from raftkv.machines.returned import reply_of
 from raftkv.machines.signatures import DeclarationError, Refusal, Signature
 from raftkv.machines.state import Journal, Map, StateError
 from raftkv.machines.values import checked, require_immutable, require_key
 
-Function = TypeVar("Function", bound=Callable[..., Any])
-
-_MARK: Final = "__raftkv__"
-_ASKS_FOR: Final = "__raftkv_effect__"
-"""On what an effect's method was replaced by: that method."""
-
 _log = logging.getLogger("raftkv.machine")
-
-
-class _Mark(msgspec.Struct, frozen=True):
-    kind: Kind
-    name: str | None = None
-    version: int = 1
-    since: str = "1.0.0"
-
-
-class _EffectMark(msgspec.Struct, frozen=True):
-    durable: bool
-    before_reply: bool
-
-
-def write(
-    function: Function | None = None, /, *, name: str | None = None, version: int = 1, since: str = "1.0.0"
-) -> Any:
-    """A command that may change the state: replicated, then carried out on every member.
-
-    name: the command's name, if not the method's: ``@write(name="lock.acquire")``.
-    version: the machine's version that brought it (see `StateMachine.version`).
-    """
-    return _marking(function, _Mark(Kind.WRITE, name, version, since))
-
-
-def read(
-    function: Function | None = None, /, *, name: str | None = None, version: int = 1, since: str = "1.0.0"
-) -> Any:
-    """A command that only looks: linearizable, without an entry in the log. Options as for `write`."""
-    return _marking(function, _Mark(Kind.READ, name, version, since))
-
-
-def dirty(
-    function: Function | None = None, /, *, name: str | None = None, version: int = 1, since: str = "1.0.0"
-) -> Any:
-    """A command that looks at the state of whichever member is asked, at once, perhaps stale. Options as for
-    `write`."""
-    return _marking(function, _Mark(Kind.DIRTY, name, version, since))
-
-
-def effect(function: Function | None = None, /, *, durable: bool = False, before_reply: bool = False) -> Any:
-    """Something to be done outside. Called in a write handler it is *asked for*; the leader does it when the entry is
-    committed (docs/effects.md). Its arguments must be plain values. It may be async, and may have a keyword-only
-    parameter `effect_id`, the same in every repeat of a durable one."""
-    return _marking(function, _EffectMark(durable, before_reply))
-
-
-def _marking(function: Any, mark: Any) -> Any:
-    def decorate(function: Any) -> Any:
-        setattr(function, _MARK, mark)
-        return function
-
-    return decorate if function is None else decorate(function)
 
 
 class _Handler(msgspec.Struct, frozen=True):
@@ -145,8 +87,8 @@ class Machine(StateMachine):
         cls._fields = {**cls._fields, **_declared_fields(cls)}
         cls._handlers, cls._effects, cls.commands = {}, {}, {}
         owners: dict[str, str] = {}
-        for attribute, (mark, function) in _marked(cls).items():
-            if isinstance(mark, _EffectMark):
+        for attribute, (mark, function) in marked_methods(cls).items():
+            if isinstance(mark, EffectMark):
                 cls._effects[attribute] = (function, "effect_id" in inspect.signature(function).parameters)
                 if attribute in vars(cls):
                     setattr(cls, attribute, _asking(attribute, mark, function))
@@ -315,27 +257,7 @@ class Machine(StateMachine):
         return digest.digest()
 
 
-def _marked(cls: type) -> dict[str, tuple[_Mark | _EffectMark, Callable[..., Any]]]:
-    """The methods that are commands or effects, by attribute. One that overrides such a method without a decorator
-    takes its place, with its mark; None takes it away."""
-    found: dict[str, tuple[Any, Callable[..., Any]]] = {}
-    for base in reversed(cls.__mro__):
-        for attribute, value in vars(base).items():
-            mark = getattr(value, _MARK, None) or found.get(attribute, (None,))[0]
-            if mark is None:
-                continue
-            if value is None:
-                del found[attribute]
-            elif not inspect.isfunction(value):
-                raise DeclarationError(
-                    f"{cls.__name__}.{attribute} was a command or an effect: make it a method, or None"
-                )
-            else:
-                found[attribute] = (mark, getattr(value, _ASKS_FOR, value))
-    return found
-
-
-def _asking(name: str, mark: _EffectMark, function: Callable[..., Any]) -> Callable[..., None]:
+def _asking(name: str, mark: EffectMark, function: Callable[..., Any]) -> Callable[..., None]:
     """What an effect's method is replaced by: it asks for the effect."""
 
     def ask(self: Machine, *arguments: Any) -> None:
@@ -344,8 +266,8 @@ def _asking(name: str, mark: _EffectMark, function: Callable[..., Any]) -> Calla
         wanted = Effect(name=name, arguments=arguments, durable=mark.durable, before_reply=mark.before_reply)
         self.context.add_effect(self._position, wanted)
 
-    setattr(ask, _MARK, mark)
-    setattr(ask, _ASKS_FOR, function)
+    setattr(ask, MARK, mark)
+    setattr(ask, ASKS_FOR, function)
     return ask
 
 
@@ -378,7 +300,7 @@ def _declared_fields(cls: type) -> dict[str, Any]:
 _NO_STATE: Final = frozenset({"name", "version", "commands", "context", "time_ms"})
 
 
-def _declared_command(cls: type, attribute: str, function: Any, mark: _Mark) -> tuple[Command, _Handler]:
+def _declared_command(cls: type, attribute: str, function: Any, mark: Mark) -> tuple[Command, _Handler]:
     where = f"{cls.__name__}.{attribute}"
     signature = Signature.of(function, (mark.name or attribute).lower(), where)
     returns_nothing = signature.returns in (None, type(None))

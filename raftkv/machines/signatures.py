@@ -221,7 +221,11 @@ class Signature:
 
 def _without_none(kind: Any) -> Any:
     """T of ``T | None``."""
-    if typing.get_origin(kind) is typing.Union or isinstance(kind, types.UnionType):
+    if is_union(kind):
         others = [part for part in typing.get_args(kind) if part is not type(None)]
         return others[0] if len(others) == 1 else kind
     return kind
+
+
+def is_union(kind: Any) -> bool:
+    return typing.get_origin(kind) is typing.Union or isinstance(kind, types.UnionType)

@@ -8,14 +8,13 @@ nothing with what the handler holds, and can be stored in a snapshot. Only plain
 from __future__ import annotations
 
 import functools
-import types
 import typing
 from typing import Any, Final
 
 import msgspec
 
 from raftkv.machines.numbers import INT64_MAX, INT64_MIN
-from raftkv.machines.signatures import DeclarationError
+from raftkv.machines.signatures import DeclarationError, is_union
 
 PLAIN_TYPES: Final = frozenset({bytes, str, int, float, bool, type(None)})
 _KEY_TYPES: Final = frozenset({bytes, str, int, bool})
@@ -113,7 +112,3 @@ def _fields(kind: type[msgspec.Struct], where: str) -> dict[str, Any]:
         raise DeclarationError(
             f"{where}: {kind.__name__}: {error}; types of its fields must be defined at module level"
         ) from error
-
-
-def is_union(kind: Any) -> bool:
-    return typing.get_origin(kind) is typing.Union or isinstance(kind, types.UnionType)
