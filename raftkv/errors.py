@@ -122,6 +122,16 @@ class MachineTooOld(Fatal):
         self.machine, self.version, self.needed = machine, version, needed
 
 
+class Removed(Fatal):
+    """This member was removed from its cluster, and its number is never used again. What it held is kept aside."""
+
+    def __init__(self, member_id: int, cluster_id: str) -> None:
+        super().__init__(
+            f"member {member_id} was removed from cluster {cluster_id}: it has stopped, and its data is kept aside. To"
+            " use this machine again, give it a new number and an empty data directory, and have it join"
+        )
+
+
 class BrokenInvariant(Fatal):
     """The program is wrong, not its surroundings. Carries the numbers that disagree."""
 

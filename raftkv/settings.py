@@ -147,6 +147,12 @@ class Cluster:
         "id = host:port",
         alias="members",
     )
+    join: str = _setting(
+        "",
+        "Client addresses host:port,... of members: ask them to be let in. Not needed again once this one is a member.",
+        alias="join",
+    )
+    learner: bool = _setting(False, "With cluster.join: receive the log, but never vote nor count in a quorum.")
     min_majority: int = _setting(0, "Members that must agree, if more than floor(n/2)+1.", "members", ge=0)
 
 
@@ -199,6 +205,20 @@ class Storage:
     )
     log_cache_bytes_max: int = _setting(
         16 * MIB, "Newest entries kept in memory; a late follower gets older ones from disk.", "bytes", ge=0
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Snapshot:
+    """The state on disk, in place of the log behind it. Taken while serving."""
+
+    log_bytes_max: int = _setting(
+        256 * MIB, "A snapshot is taken, and the log cut, when so much was applied since the last.", "bytes", ge=KIB
+    )
+    log_entries_max: int = _setting(1_000_000, "Or so many entries.", "entries", ge=1)
+    keep: int = _setting(2, "So many are kept.", "snapshots", ge=1, le=1000)
+    send_bytes_per_s_max: int = _setting(
+        0, "How fast a leader sends snapshots, all members together; 0: as they can take it.", "bytes per second", ge=0
     )
 
 
@@ -319,6 +339,7 @@ class Settings:
     cluster: Cluster = field(default_factory=Cluster)
     raft: Raft = Raft()
     storage: Storage = Storage()
+    snapshot: Snapshot = Snapshot()
     log: Log = Log()
     machine: Machine = field(default_factory=Machine)
     redis: Redis = Redis()

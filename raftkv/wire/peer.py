@@ -63,6 +63,8 @@ class HelloReply(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=17)
     instance: int
     client_address: str
     machine_version: int = 1
+    removed: bool = False
+    """With not `ok`: the caller was a member once, and was removed for ever."""
 
 
 class Forward(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=18):
