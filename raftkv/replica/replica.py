@@ -26,6 +26,7 @@ from raftkv.errors import NonDeterministic, ProtocolError
 from raftkv.machines.interface import Batch, Context, Kind, ReadContext, StateMachine
 from raftkv.machines.replies import Error, Reply
 from raftkv.raft.log import Log
+from raftkv.raft.membership import Membership
 from raftkv.raft.messages import Entry, EntryKind, RaftMessage
 from raftkv.raft.node import Node
 from raftkv.raft.roles import Role
@@ -118,7 +119,7 @@ class Replica:
         self.screen = Screen(self.ledger, lambda: self.applied == self.node.log.last_index)
         self.node = Node(
             member_id,
-            voters,
+            Membership(tuple(sorted(voters))),
             hard_state=recovered.hard_state,
             log=Log(
                 last_index=recovered.last_index,
