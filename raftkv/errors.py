@@ -40,6 +40,10 @@ class UnstableConfig(NotDone):
     """Another change of the members is under way. Try again when it is committed."""
 
 
+class HandingOver(NotDone):
+    """The leader is handing over to another voter and takes nothing new meanwhile. Try again in a moment."""
+
+
 class ServerStopped(NotDone):
     """The member in this process has been stopped, or is just being started again."""
 
@@ -84,6 +88,14 @@ class DirtyReadDisabled(YourFault):
 
 class LastServer(YourFault):
     """The only member of a cluster cannot be removed from it."""
+
+
+class InvalidMembership(YourFault):
+    """Such members cannot be: too few voters, an id that was removed, voter and learner at once. The message says."""
+
+
+class NotVoter(YourFault):
+    """Leadership can only go to another voter, and there is none, or the one named is none."""
 
 
 class ConfigError(YourFault):

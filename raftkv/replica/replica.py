@@ -151,28 +151,34 @@ class Replica:
         newest = self.snapshots.newest
         if newest is not None:
             self._restore(newest)
-        elif recovered.base != (0, 0):
-            raise StorageCorrupt(f"the log begins behind entry {recovered.base[0]}, and there is no snapshot")
+        if self.applied < recovered.base[0]:
+            raise StorageCorrupt(
+                f"the log begins behind entry {recovered.base[0]}, and the newest snapshot ends at {self.applied}. What"
+                " to do: put the missing snapshot back, or have this member fetch everything anew (serve --rebuild)"
+            )
+        log = Log(
+            base=recovered.base,
+            last_index=recovered.last_index,
+            terms=recovered.terms,
+            commit=recovered.hard_state.commit,
+            read_stored=store.read,
+            cache_bytes_max=settings.raft.log_cache_bytes_max,
+        )
+        agrees = newest is None or log.has(newest.meta.index, newest.meta.term)
+        if agrees:
+            log.commit = max(log.commit, self.applied)
+        memberships = [(index, decode_membership(data)) for index, data in recovered.memberships]
         self.node = Node(
             member_id,
             self.membership,
+            later_memberships=[(index, each) for index, each in memberships if index > self.applied],
             hard_state=recovered.hard_state,
-            log=Log(
-                base=recovered.base,
-                last_index=recovered.last_index,
-                terms=recovered.terms,
-                commit=max(recovered.hard_state.commit, min(self.applied, recovered.last_index)),
-                read_stored=store.read,
-                cache_bytes_max=settings.raft.log_cache_bytes_max,
-            ),
-            memberships=[
-                (index, decode_membership(data)) for index, data in recovered.memberships if index > self.applied
-            ],
+            log=log,
             settings=settings.raft,
             random=random,
             now_ms=now_ms,
         )
-        if newest is not None and not self.node.log.has(newest.meta.index, newest.meta.term):
+        if newest is not None and not agrees:
             self.node.install_snapshot(newest.meta.index, newest.meta.term, self.membership)
         self.effects = EffectDesk(self.ledger.outbox)
         self._report = report

@@ -13,12 +13,14 @@ Time is per member: `tick` moves one member's clock and nobody else's.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
+from itertools import permutations
 from random import Random
 from typing import NamedTuple
 
 from raftkv.raft.log import Log
+from raftkv.raft.membership import Membership
 from raftkv.raft.messages import Entry, EntryKind, HardState, RaftMessage
 from raftkv.raft.node import Addressed, Node, Output
 from raftkv.raft.roles import Role
@@ -116,9 +118,9 @@ class Cluster:
         self.seed = seed
         self.observer = observer or Observer()
         self.members = {number: Member(number) for number in range(1, count + 1)}
-        self.queues: dict[tuple[int, int], deque[RaftMessage]] = {
-            (a, b): deque() for a in self.members for b in self.members if a != b
-        }
+        self.queues: defaultdict[tuple[int, int], deque[RaftMessage]] = defaultdict(deque)
+        for pair in permutations(self.members, 2):
+            self.queues[pair] = deque()
         self.severed: set[tuple[int, int]] = set()
         for number in self.members:
             self.restart(number)
@@ -145,7 +147,7 @@ class Cluster:
         member.synced_sequence = 0
         member.running = Node(
             member_id,
-            self.members,
+            Membership(tuple(self.members)),
             hard_state=disk.hard_state,
             log=Log(
                 last_index=len(disk.entries), terms=disk.terms(), commit=disk.hard_state.commit, read_stored=disk.read

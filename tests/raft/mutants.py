@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 import pytest
 
 from raftkv.raft import node as node_module
-from raftkv.raft import reads, replication, roles
+from raftkv.raft import quorum, reads, replication, roles
 from raftkv.raft.log import Log
 from raftkv.raft.messages import Append, AppendReply, Entry, HardState, Heartbeat, RaftMessage
 from raftkv.raft.node import Node, Output
@@ -88,7 +88,7 @@ def compares_logs_by_length_alone(patch: pytest.MonkeyPatch) -> None:
 
 def takes_half_for_a_majority(patch: pytest.MonkeyPatch) -> None:
     """ceil(n/2), ExRaft's E1: two of four."""
-    patch.setattr(node_module, "majority", lambda voters, min_majority=0: max((voters + 1) // 2, min_majority))
+    patch.setattr(quorum, "majority", lambda voters, min_majority=0: max((voters + 1) // 2, min_majority))
 
 
 def vouches_for_a_cut_suffix(patch: pytest.MonkeyPatch) -> None:

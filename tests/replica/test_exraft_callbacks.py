@@ -9,6 +9,7 @@ import pytest
 
 from raftkv.machines.interface import Command, Context, Effect, Kind, ReadContext, StateMachine, command_table
 from raftkv.machines.replies import NO_ANSWER, OK, Error, Reply
+from raftkv.raft.membership import Membership
 from tests.replica.alone import Alone
 
 
@@ -97,9 +98,8 @@ def test_a_triggered_election_makes_a_leader_candidate_again() -> None:
 def test_a_pre_candidate_is_a_follower_still() -> None:
     machine = Told()
     member = Alone(machine, leads=False)
-    member.replica.node.voters = frozenset({1, 2, 3})
-    member.replica.node.peers = (2, 3)
-    member.replica.node.quorum = 2
+    member.replica.node.memberships.append(1, Membership((1, 2, 3)))
+    member.replica.node._adopt()
     member.advance(100_000)
     assert member.replica.node.role.value == "pre-candidate"
     assert machine.asked == ["init", "follower"]
