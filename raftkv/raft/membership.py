@@ -53,7 +53,7 @@ class Membership(msgspec.Struct, array_like=True, frozen=True):
         return _encoder.encode(self)
 
 
-_encoder: Final = msgspec.msgpack.Encoder(order="sorted")
+_encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final = msgspec.msgpack.Decoder(Membership)
 
 

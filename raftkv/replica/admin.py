@@ -62,9 +62,9 @@ class Admin:
 
     # ---- requests
 
-    def take(self, work: Work, own_id: int) -> None:
+    def take(self, work: Work) -> None:
         """Take in a request on the leader; one that is malformed is answered at once."""
-        request = _parse(work, own_id)
+        request = _parse(work)
         if isinstance(request, Error):
             _answer(work, request)
         else:
@@ -135,7 +135,7 @@ def _answer(work: Work, reply: Reply) -> None:
     work.sink.on_replies([reply], 0, 1)
 
 
-def _parse(work: Work, own_id: int) -> _Request | Error:
+def _parse(work: Work) -> _Request | Error:
     [argv] = work.commands
     name, words = argv[0].lower(), argv[1:]
     if name == b"raft.transfer_leader":

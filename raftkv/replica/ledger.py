@@ -23,7 +23,7 @@ state is in `snapshot` and in `digest`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -155,15 +155,18 @@ class Ledger:
 
     # ---- the whole
 
-    def snapshot(self) -> bytes:
+    def snapshot(self) -> Iterator[bytes]:
+        yield self._whole()
+
+    def _whole(self) -> bytes:
         sessions = self.sessions
         return msgspec.msgpack.encode(
             _State(self.version, sessions.limits, sessions.last_id, sessions.table, self.outbox.waiting)
         )
 
-    def restore(self, snapshot: bytes) -> None:
+    def restore(self, slices: Iterator[bytes]) -> None:
         """Raises MachineTooOld when this member's machine is."""
-        state = msgspec.msgpack.decode(snapshot, type=_State)
+        state = msgspec.msgpack.decode(b"".join(slices), type=_State)
         self._require_version(state.version)
         self.version = state.version
         self.sessions.restore(state.limits, state.last_session_id, state.sessions)
@@ -171,4 +174,4 @@ class Ledger:
 
     def digest(self) -> bytes:
         """Equal on all members at the same index."""
-        return hashlib.sha256(self.snapshot()).digest()
+        return hashlib.sha256(self._whole()).digest()

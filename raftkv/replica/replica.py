@@ -17,7 +17,7 @@ passed the machine's deadline, the leader commits an empty batch with the new ti
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from random import Random
 
 import msgspec
@@ -376,7 +376,7 @@ class Replica:
         self._take_back(self._rounds.settle(node))
         if node.role is Role.LEADER:
             for work in self._admin_works:
-                self.admin.take(work, node.id)
+                self.admin.take(work)
             self._admin_works.clear()
             if self.applied >= node.term_start and node.transferring is None:
                 if self._duties_due:

@@ -168,7 +168,10 @@ def restore(store: SnapshotStore, info: SnapshotInfo, ledger: Ledger, machine: S
     reader = store.open(info)
     try:
         parts = itertools.groupby(reader.slices(), key=lambda part: part[0])
-        for kind, expected, target in ((LEDGER, "the ledger", ledger.restore), (MACHINE, "the machine", machine.restore)):
+        for kind, expected, target in (
+            (LEDGER, "the ledger", ledger.restore),
+            (MACHINE, "the machine", machine.restore),
+        ):
             found, slices = next(parts, (0, iter(())))
             if found != kind:
                 raise StorageCorrupt(f"the snapshot at entry {info.meta.index} holds no state of {expected}")

@@ -29,7 +29,7 @@ Slices = Iterator[tuple[int, bytes]]
 
 
 def all_slices(ledger: Iterator[bytes], machine: Iterator[bytes]) -> Slices:
-    """Both states as of now, in slices; each first slice is made at once, so that what follows is of the same moment."""
+    """Both states as of now, in slices; the first ones are made at once, so that what follows is of the same moment."""
     parts = [(LEDGER, ledger, next(ledger, None)), (MACHINE, machine, next(machine, None))]
 
     def rest() -> Slices:

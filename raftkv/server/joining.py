@@ -1,8 +1,8 @@
 """Joining a cluster that is there already (`cluster.join`), through the client port of any of its members.
 
 Before it serves, the new member learns from one of them which cluster it is and how that began: it will get the log
-from its first entry on, or a snapshot. Once it serves, it asks to be added (`ask_to_be_added`); the leader then finds it
-at its peer address, and makes it a voter when it has caught up. Started again as a member it does neither.
+from its first entry on, or a snapshot. Once it serves, it asks to be added (`ask_to_be_added`); the leader then finds
+it at its peer address, and makes it a voter when it has caught up. Started again as a member it does neither.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from raftkv.client.client import connect
 from raftkv.cluster.founding import Founding
 from raftkv.errors import ConfigError, NotDone, OutcomeUnknown, RaftkvError
 from raftkv.settings import Settings
+from raftkv.wire.words import Word
 
 PATIENCE_S = 30
 RETRY_S = 0.5
@@ -57,7 +58,7 @@ async def _status(settings: Settings, address: str) -> dict[str, Any]:
 
 async def ask_to_be_added(settings: Settings, log: Any) -> None:
     """Returns when this member is one of the cluster. Raises ConfigError when it is refused for good."""
-    command = ["RAFT.NODE", "ADD", settings.node.id, peer_address(settings)]
+    command: list[Word] = ["RAFT.NODE", "ADD", settings.node.id, peer_address(settings)]
     if settings.cluster.learner:
         command.append("LEARNER")
     while True:

@@ -7,7 +7,7 @@ committed. They say what is to hold, so repeating one is harmless.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from raftkv.machines.interface import NO_SCOPES, Command, Kind
 from raftkv.machines.redis.rows import OPTIONAL, argument
@@ -60,7 +60,7 @@ def node_list(session: Session, argv: list[bytes]) -> Reply:  # noqa: ARG001
     """One map for each member, this one included: what `raftkv member list` shows."""
     server = session.server
     node = server.replica.node
-    own = {
+    own: dict[bytes, Reply] = {
         b"id": node.id,
         b"role": _role_of(server, node.id),
         b"peer_address": node.membership.addresses.get(node.id, ""),
@@ -69,20 +69,18 @@ def node_list(session: Session, argv: list[bytes]) -> Reply:  # noqa: ARG001
         b"connected": 1,
         b"match": node.log.synced,
     }
-    rows: list[Reply] = [own]
+    rows = {node.id: own}
     for peer in peers(server):
-        rows.append(
-            {
-                b"id": peer.id,
-                b"role": _role_of(server, peer.id),
-                b"peer_address": peer.peer_address,
-                b"client_address": peer.client_address,
-                b"leads": int(peer.id == node.leader_id),
-                b"connected": int(peer.is_connected),
-                b"match": peer.match,
-            }
-        )
-    return sorted(rows, key=lambda row: row[b"id"])  # type: ignore[call-overload,index,arg-type,return-value]
+        rows[peer.id] = {
+            b"id": peer.id,
+            b"role": _role_of(server, peer.id),
+            b"peer_address": peer.peer_address,
+            b"client_address": peer.client_address,
+            b"leads": int(peer.id == node.leader_id),
+            b"connected": int(peer.is_connected),
+            b"match": peer.match,
+        }
+    return [rows[member_id] for member_id in sorted(rows)]
 
 
 def _role_of(server: Server, member_id: int) -> str:
@@ -101,7 +99,7 @@ def trigger_election(session: Session, argv: list[bytes]) -> Reply:  # noqa: ARG
     return OK
 
 
-_RAFT = {"group": "server", "since": "7.0.0"}
+_RAFT: dict[str, Any] = {"group": "server", "since": "7.0.0"}
 _ID = argument("id", "integer")
 
 ROWS: tuple[Command, ...] = (

@@ -1,10 +1,10 @@
-"""SAVE, BGSAVE, LASTSAVE and RAFT.SNAPSHOT: this member's snapshots. They are taken while serving, in slices, so that even
-SAVE holds up nobody but its own client.
+"""SAVE, BGSAVE, LASTSAVE and RAFT.SNAPSHOT: this member's snapshots. They are taken while serving, in slices, so that
+even SAVE holds up nobody but its own client.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from raftkv.machines.interface import Command
 from raftkv.machines.numbers import parse_integer
@@ -88,7 +88,7 @@ def snapshot_read(session: Session, argv: list[bytes]) -> Reply:
         reader.close()
 
 
-_RAFT = {"group": "server", "since": "7.0.0"}
+_RAFT: dict[str, Any] = {"group": "server", "since": "7.0.0"}
 
 ROWS: tuple[Command, ...] = (
     container(
