@@ -19,5 +19,5 @@ class Job(msgspec.Struct, eq=False):
 
     what: str
     run: Callable[[], Any]
-    then: Callable[[Any], None]
-    failed: Callable[[Exception], None]
+    then: Callable[[Any], object]
+    failed: Callable[[Exception], object]

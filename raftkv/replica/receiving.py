@@ -20,6 +20,29 @@ Key = tuple[int, int, int]
 """index, term, size in bytes"""
 
 
+class _Reception:
+    """One snapshot on its way here. `receiver` belongs to the job thread."""
+
+    def __init__(self, key: Key) -> None:
+        self.key = key
+        self.queued = 0
+        """Bytes handed to the job thread."""
+        self.written = 0
+        self.receiver: SnapshotReceiver | None = None
+
+    def write(self, data: bytes) -> None:
+        assert self.receiver is not None
+        self.receiver.write(data)
+
+    def finish(self) -> SnapshotInfo:
+        assert self.receiver is not None
+        return self.receiver.finish()
+
+    def drop(self) -> None:
+        if self.receiver is not None:
+            self.receiver.abandon()
+
+
 class Receiving:
     """`on_received(info)`: it can be installed. `tell(index, offset)`: the leader is to hear how far it is."""
 
@@ -32,91 +55,81 @@ class Receiving:
     ) -> None:
         self.jobs: list[Job] = []
         self._store = store
-        self._on_received = on_received
+        self._tell_received = on_received
         self._tell = tell
         self._report = report
-        self._key: Key | None = None
-        self._receiver: SnapshotReceiver | None = None
-        self._queued = 0
-        """Bytes handed to the job thread."""
-        self._written = 0
+        self._reception: _Reception | None = None
 
     @property
     def progress(self) -> tuple[int, int] | None:
         """(bytes here, bytes in all) of the one that is being received."""
-        return None if self._key is None else (self._written, self._key[2])
+        reception = self._reception
+        return None if reception is None else (reception.written, reception.key[2])
 
     def on_chunk(self, chunk: SnapshotChunk) -> None:
         key = (chunk.index, chunk.last_term, chunk.size_bytes)
-        if key != self._key:
-            if self._key is not None and key < self._key:
+        reception = self._reception
+        if reception is None or reception.key != key:
+            if reception is not None and key < reception.key:
                 return  # of a leader that knew less
-            self._begin(key)
+            reception = self._begin(key)
         if not chunk.data:
-            self._tell(chunk.index, self._written)
-        elif chunk.offset == self._queued and chunk.offset + len(chunk.data) <= chunk.size_bytes:
-            self._queued += len(chunk.data)
-            self._write(key, chunk.data)
-            if self._queued == chunk.size_bytes:
-                self._job(key, "verify", self._finish, self._on_finished)
+            self._tell(chunk.index, reception.written)
+        elif chunk.offset == reception.queued and chunk.offset + len(chunk.data) <= chunk.size_bytes:
+            self._take(reception, chunk.data)
         # Anything else is a repeat, or has lost what came before it: the answers under way say where to go on.
 
-    def _begin(self, key: Key) -> None:
+    def _begin(self, key: Key) -> _Reception:
         self.abandon()
-        self._key = key
-        self._queued = self._written = 0
-        self._job(key, "receive", lambda: self._open(key), self._on_opened)
+        self._reception = reception = _Reception(key)
 
-    def _open(self, key: Key) -> None:
-        self._receiver = self._store.receive(*key)
-        if self._receiver.offset:
-            self._receiver.abandon()
-            self._receiver = self._store.receive(*key)
+        def receive() -> None:
+            reception.receiver = self._store.receive(*key)
 
-    def _on_opened(self, _result: Any) -> None:
-        return
+        self._job("receive", reception, receive)
+        return reception
 
-    def _write(self, key: Key, data: bytes) -> None:
+    def _take(self, reception: _Reception, data: bytes) -> None:
         def written(_result: Any) -> None:
-            self._written += len(data)
-            self._tell(key[0], self._written)
+            reception.written += len(data)
+            self._tell(reception.key[0], reception.written)
 
-        self._job(key, "receive", lambda: self._required_receiver.write(data), written)
-
-    @property
-    def _required_receiver(self) -> SnapshotReceiver:
-        assert self._receiver is not None
-        return self._receiver
-
-    def _finish(self) -> SnapshotInfo:
-        return self._required_receiver.finish()
+        reception.queued += len(data)
+        self._job("write", reception, lambda: reception.write(data), written)
+        if reception.queued == reception.key[2]:
+            self._job("verify", reception, reception.finish, self._on_finished)
 
     def _on_finished(self, info: SnapshotInfo) -> None:
-        self._key, self._receiver = None, None
-        self._on_received(info)
+        self._reception = None
+        self._tell_received(info)
 
     def abandon(self) -> None:
         """It is of no use any more."""
-        if self._key is not None:
-            self._key = None
-            self.jobs.append(Job("abandon", self._drop, lambda _result: None, lambda _error: None))
+        if self._reception is not None:
+            self.jobs.append(Job("abandon", self._reception.drop, _ignore, _ignore))
+            self._reception = None
 
-    def _drop(self) -> None:
-        receiver, self._receiver = self._receiver, None
-        if receiver is not None:
-            receiver.abandon()
-
-    def _on_failed(self, key: Key, error: Exception) -> None:
+    def _on_failed(self, reception: _Reception, error: Exception) -> None:
         self._report("receiving a snapshot", error)
         self.abandon()
-        self._tell(key[0], 0)
+        self._tell(reception.key[0], 0)
 
-    def _job(self, key: Key, what: str, run: Callable[[], Any], then: Callable[[Any], None]) -> None:
+    def _job(
+        self,
+        what: str,
+        reception: _Reception,
+        run: Callable[[], Any],
+        then: Callable[[Any], None] = lambda _result: None,
+    ) -> None:
         self.jobs.append(
             Job(
                 what,
                 run,
-                lambda result: then(result) if key == self._key else None,
-                lambda error: self._on_failed(key, error) if key == self._key else None,
+                lambda result: then(result) if reception is self._reception else None,
+                lambda error: self._on_failed(reception, error) if reception is self._reception else None,
             )
         )
+
+
+def _ignore(_what: object) -> None:
+    return

@@ -628,9 +628,9 @@ class Replica:
             self.node.compact(index)
 
     def _tell_snapshot_progress(self, index: int, offset: int) -> None:
-        leader_id = self.node.leader_id
-        if leader_id is not None and leader_id != self.node.id:
-            self._sends.append((leader_id, SnapshotReply(self.node.term, index, offset, False)))
+        node = self.node
+        if node.leader_id is not None and node.leader_id != node.id:
+            node.promise(node.leader_id, SnapshotReply(node.term, index, offset, False), needs_entries=False)
 
     def _on_snapshot_received(self, info: SnapshotInfo) -> None:
         """The leader's snapshot is here, durable and sound: it replaces what this member had."""

@@ -90,7 +90,7 @@ class Snapshots:
     def request(self, applied: int) -> int:
         """Have one taken of a state not older than at index `applied`; returns a number for `outcome_of`."""
         self._requested += 1
-        if self.newest is not None and self.newest.meta.index >= applied and self.taking.meta is None:
+        if self.newest is not None and self.newest.meta.index >= applied and not self.taking.under_way:
             self._served, self._outcome = self._requested, self.newest.meta.index
         else:
             self.taking.wanted = True
@@ -134,7 +134,7 @@ class Snapshots:
     def _on_received(self, info: SnapshotInfo) -> None:
         self.newest = info
         self._entries = self._bytes = 0
-        if self.taking.meta is not None:
+        if self.taking.under_way:
             self._served, self._outcome = self._serving, info.meta.index
         self.taking.abandon()
         self._tell_received(info)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from raftkv.replica.jobs import Job
-from raftkv.storage.interface import SnapshotInfo, SnapshotMeta, SnapshotStore
+from raftkv.storage.interface import SnapshotInfo, SnapshotMeta, SnapshotStore, SnapshotWriter
 
 LEDGER: Final = 1
 MACHINE: Final = 2
@@ -48,6 +48,29 @@ def all_slices(ledger: Iterator[bytes], machine: Iterator[bytes]) -> Slices:
     return rest()
 
 
+class _Take:
+    """One snapshot in the making. `writer` belongs to the job thread."""
+
+    def __init__(self, meta: SnapshotMeta, slices: Slices) -> None:
+        self.meta = meta
+        self.slices = slices
+        self.made_all = False
+        self.unwritten: deque[int] = deque()
+        self.writer: SnapshotWriter | None = None
+
+    def write(self, kind: int, data: bytes) -> None:
+        assert self.writer is not None
+        self.writer.write(kind, data)
+
+    def finish(self) -> SnapshotInfo:
+        assert self.writer is not None
+        return self.writer.finish()
+
+    def drop(self) -> None:
+        if self.writer is not None:
+            self.writer.abandon()
+
+
 class Taking:
     """At most one snapshot is being taken. `on_taken` hears of each that is complete, `on_failed` of the others."""
 
@@ -59,121 +82,91 @@ class Taking:
         on_failed: Callable[[Exception], None],
     ) -> None:
         self.jobs: list[Job] = []
-        self.meta: SnapshotMeta | None = None
-        """Of the one that is being taken."""
-
         self.wanted = False
         """Somebody asked for one; taken as soon as none is under way."""
 
         self.last_failed = False
         self._store = store
         self._keep = keep
-        self._on_taken = on_taken
+        self._tell_taken = on_taken
         self._tell_failed = on_failed
-        self._slices: Slices | None = None
-        self._made_all = False
-        self._unwritten: deque[int] = deque()
+        self._take: _Take | None = None
         self._retry_at_ms = 0
         self._now_ms = 0
-        self._number = 0
+
+    @property
+    def under_way(self) -> bool:
+        return self._take is not None
 
     def may_begin(self, now_ms: int) -> bool:
         self._now_ms = now_ms
-        return self.meta is None and (self.wanted or now_ms >= self._retry_at_ms)
+        return self._take is None and (self.wanted or now_ms >= self._retry_at_ms)
 
     def begin(self, meta: SnapshotMeta, slices: Slices) -> None:
         self.wanted = False
-        self.meta, self._slices, self._made_all = meta, slices, False
-        self._number += 1
-        self._writer: Any = None
-        self._job("create", self._create, self._nothing)
+        self._take = take = _Take(meta, slices)
 
-    def _create(self) -> None:
-        self._writer = self._store.create(self._required_meta)
+        def create() -> None:
+            take.writer = self._store.create(meta)
 
-    @property
-    def _required_meta(self) -> SnapshotMeta:
-        assert self.meta is not None
-        return self.meta
+        self._job("create", take, create)
 
     @property
     def has_more(self) -> bool:
         """Whether `step` would do something now."""
-        return self.meta is not None and not self._made_all and sum(self._unwritten) < UNWRITTEN_BYTES_MAX
+        take = self._take
+        return take is not None and not take.made_all and sum(take.unwritten) < UNWRITTEN_BYTES_MAX
 
     def step(self) -> None:
-        """Make one more slice."""
-        assert self._slices is not None
-        part = next(self._slices, None)
+        """Make one more slice. To be called only while there is more."""
+        take = self._take
+        assert take is not None
+        part = next(take.slices, None)
         if part is None:
-            self._made_all = True
-            self._job("finish", self._finish, self._on_finished)
+            take.made_all = True
+            self._job("finish", take, take.finish, self._on_finished)
             return
         kind, data = part
-        self._unwritten.append(len(data))
-        self._job("write", lambda: self._writer.write(kind, data), self._on_written)
-
-    def _finish(self) -> SnapshotInfo:
-        info: SnapshotInfo = self._writer.finish()
-        self._store.prune(self._keep)
-        return info
-
-    def _on_written(self, _result: Any) -> None:
-        self._unwritten.popleft()
+        take.unwritten.append(len(data))
+        self._job("write", take, lambda: take.write(kind, data), lambda _result: take.unwritten.popleft())
 
     def _on_finished(self, info: SnapshotInfo) -> None:
         self._end()
         self.last_failed = False
-        self._on_taken(info)
+        self.jobs.append(Job("prune", lambda: self._store.prune(self._keep), _ignore, _ignore))
+        self._tell_taken(info)
 
     def abandon(self) -> None:
         """Another snapshot has made this one useless."""
-        if self.meta is not None:
+        if self._take is not None:
+            self.jobs.append(Job("abandon", self._take.drop, _ignore, _ignore))
             self._end()
-            self._drop()
-
-    def _drop(self) -> None:
-        writer_of = self._take_writer()
-        self.jobs.append(Job("abandon", writer_of, self._nothing, self._ignore))
-
-    def _take_writer(self) -> Callable[[], None]:
-        def drop() -> None:
-            writer, self._writer = self._writer, None
-            if writer is not None:
-                writer.abandon()
-
-        return drop
 
     def _on_failed(self, error: Exception) -> None:
+        self.abandon()
         self.last_failed = True
         self._retry_at_ms = self._now_ms + RETRY_MS
-        self._end()
-        self._drop()
         self._tell_failed(error)
 
     def _end(self) -> None:
-        slices, self._slices = self._slices, None
-        close = getattr(slices, "close", None)
+        """What is still under way for it comes back to nobody."""
+        take, self._take = self._take, None
+        close = getattr(take and take.slices, "close", None)
         if close is not None:
             close()
-        self.meta = None
-        self._made_all = False
-        self._unwritten.clear()
-        self._number += 1  # what is still under way for it comes back to nobody
 
-    def _job(self, what: str, run: Callable[[], Any], then: Callable[[Any], None]) -> None:
-        number = self._number
+    def _job(
+        self, what: str, take: _Take, run: Callable[[], Any], then: Callable[[Any], object] = lambda _result: None
+    ) -> None:
         self.jobs.append(
             Job(
                 what,
                 run,
-                lambda result: then(result) if number == self._number else None,
-                lambda error: self._on_failed(error) if number == self._number else None,
+                lambda result: then(result) if take is self._take else None,
+                lambda error: self._on_failed(error) if take is self._take else None,
             )
         )
 
-    def _nothing(self, _result: Any) -> None:
-        return
 
-    def _ignore(self, _error: Exception) -> None:
-        return
+def _ignore(_what: object) -> None:
+    return

@@ -46,7 +46,7 @@ def bgsave(session: Session, argv: list[bytes]) -> Reply:
     scheduled = len(argv) == 2 and argv[1].lower() == b"schedule"
     if len(argv) > 1 and not scheduled:
         return SYNTAX_ERROR
-    if replica.snapshots.taking.meta is not None:
+    if replica.snapshots.taking.under_way:
         if not scheduled:
             return Error("ERR Background save already in progress")
         replica.snapshots.request(replica.applied)
