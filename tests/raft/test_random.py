@@ -34,6 +34,23 @@ def test_no_schedule_breaks_a_property(count: int) -> None:
     assert min(terms / 2, committed / 10, confirmed / 5) > len(SEEDS), (terms, committed, confirmed)
 
 
+@pytest.mark.parametrize("count", [1, 3, 4])
+def test_no_schedule_with_changes_breaks_a_property(count: int) -> None:
+    """The members change while everything else happens, followers need snapshots, leaders hand over."""
+    changes = committed = transfers = snapshots = 0
+    for seed in SEEDS:
+        schedule = Schedule(seed, count, changing=True)
+        try:
+            schedule.run(STEPS)
+        except Violation as violation:
+            pytest.fail(f"Schedule({seed}, {count}, changing=True).run({STEPS}): {violation}")
+        committed += len(schedule.checkers.committed)
+        changes += schedule.changes
+        transfers += schedule.transfers
+        snapshots += schedule.checkers.snapshots_installed
+    assert min(changes, committed / 10, transfers * 2, snapshots * 2) > len(SEEDS), (changes, transfers, snapshots)
+
+
 def test_a_schedule_is_the_same_each_time_it_is_run() -> None:
     first, second = Schedule(7, 3), Schedule(7, 3)
     first.run(STEPS)
