@@ -299,11 +299,12 @@ class Node:
                 transfer.hand_over_when_equal(self)
         entries, self._unwritten = self._unwritten, []
         hard_state = None
-        if self._hard_state_changed or (entries and self.log.commit > self._written_commit):
+        is_written = bool(entries) or self._base is not None
+        if self._hard_state_changed or (is_written and self.log.commit > self._written_commit):
             hard_state = HardState(self.term, self.vote, self.log.commit)
             self._hard_state_changed = False
             self._written_commit = self.log.commit
-        if entries or hard_state is not None or self._base is not None:
+        if is_written or hard_state is not None:
             self._sequence += 1
             self._unsynced.append(_Unsynced(self._sequence, self.log.last_index, self.term, self.now_ms))
         output = Output(self._sequence, hard_state, entries, self._now, self._after_sync, self._base)
