@@ -123,7 +123,7 @@ def _say_farewell(node: Node) -> None:
 
 def _promote_who_has_caught_up(node: Node) -> None:
     """Stale news must not do: a learner counts only while it answers in the round that it is judged by."""
-    ready = [peer for peer in node.membership.joining if _has_caught_up(node, peer)]
+    ready = [peer for peer in node.membership.joining if peer != node.id and _has_caught_up(node, peer)]
     is_free = node.leads_and_is_ready and node.membership_is_committed and not node.membership.is_joint
     if ready and is_free and node.transferring is None:
         propose(node, _promoted(node.membership, ready))

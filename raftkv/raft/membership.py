@@ -50,6 +50,7 @@ class Membership(msgspec.Struct, array_like=True, frozen=True):
         return frozenset(self.voters + self.outgoing + self.learners)
 
     def encode(self) -> bytes:
+        """The same bytes for the same membership: `_following` keeps the addresses in the order of ids."""
         return _encoder.encode(self)
 
 

@@ -57,7 +57,7 @@ from raftkv.raft.messages import (
 )
 from raftkv.raft.progress import Mode, Progress
 from raftkv.raft.quorum import halves_of
-from raftkv.raft.roles import Role, become_candidate, become_follower
+from raftkv.raft.roles import Role, advance_if_elected, become_candidate, become_follower
 from raftkv.raft.settings import RaftSettings
 
 Addressed = tuple[int, RaftMessage]
@@ -111,8 +111,9 @@ class Node:
         self.now_ms = now_ms
         self._random = random
 
-        self.term = hard_state.term
-        self.vote = hard_state.vote
+        # A snapshot is durable before the term of the leader it came from may be; its own term proves almost as much.
+        self.term = max(hard_state.term, log.last_term)
+        self.vote = hard_state.vote if self.term == hard_state.term else 0
         self.role = Role.FOLLOWER
         self.entered: list[Role] = []
         """Roles taken since somebody last looked, in order; to be emptied by whoever looks."""
@@ -280,6 +281,8 @@ class Node:
         self.log.check()
         if self.role is Role.LEADER:
             replication.commit_what_a_quorum_has(self)
+        elif self.role is Role.CANDIDATE:
+            advance_if_elected(self)
 
     def on_link_reset(self, peer: int) -> None:
         """The connection to `peer` is new: find out again where the logs agree, at once."""
@@ -296,11 +299,12 @@ class Node:
                 transfer.hand_over_when_equal(self)
         entries, self._unwritten = self._unwritten, []
         hard_state = None
-        if self._hard_state_changed or (entries and self.log.commit > self._written_commit):
+        is_written = bool(entries) or self._base is not None
+        if self._hard_state_changed or (is_written and self.log.commit > self._written_commit):
             hard_state = HardState(self.term, self.vote, self.log.commit)
             self._hard_state_changed = False
             self._written_commit = self.log.commit
-        if entries or hard_state is not None or self._base is not None:
+        if is_written or hard_state is not None:
             self._sequence += 1
             self._unsynced.append(_Unsynced(self._sequence, self.log.last_index, self.term, self.now_ms))
         output = Output(self._sequence, hard_state, entries, self._now, self._after_sync, self._base)
@@ -342,6 +346,10 @@ class Node:
         return before is not None and not self.membership_is_committed and self.id in before.voters + before.outgoing
 
     @property
+    def term_is_durable(self) -> bool:
+        return self._durable_term == self.term
+
+    @property
     def disk_is_stalled(self) -> bool:
         return bool(self._unsynced) and self.now_ms - self._unsynced[0].since_ms >= self.settings.disk_stall_ms_max
 
@@ -354,7 +362,7 @@ class Node:
     def promise(self, peer: int, message: RaftMessage, *, needs_entries: bool = True) -> None:
         """To leave once everything it depends on is durable. Without `needs_entries` that is the term alone, which
         nearly always is already, so a heartbeat's answer does not queue behind a sync of entries."""
-        waits = bool(self._unsynced or self._unwritten) if needs_entries else self._durable_term != self.term
+        waits = bool(self._unsynced or self._unwritten) if needs_entries else not self.term_is_durable
         waits = waits or self._hard_state_changed or self._base is not None
         (self._after_sync if waits else self._now).append((peer, message))
 

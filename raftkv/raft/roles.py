@@ -88,6 +88,10 @@ def _collect_votes(node: Node, term: int, *, pre: bool, forced: bool = False) ->
 def advance_if_elected(node: Node) -> None:
     """Take the next step once a quorum has said yes; give up for this time once a quorum cannot any more."""
     if are_enough(node.halves, [voter for voter, granted in node.votes.items() if granted]):
+        if node.role is Role.CANDIDATE and not node.term_is_durable:
+            # Only a lone voter gets here. Were it to lead at once, send entries to its learners and crash, it would
+            # lead the same term again with other entries.
+            return
         (become_candidate if node.role is Role.PRE_CANDIDATE else become_leader)(node)
     elif not are_enough(node.halves, [voter for voter in node.voter_peers if node.votes.get(voter, True)]):
         become_follower(node, node.term, None)

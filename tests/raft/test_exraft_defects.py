@@ -361,7 +361,7 @@ def test_raftkv_member_with_a_new_disk_is_filled_again() -> None:
         cluster.propose(1, b"%d" % number)
     cluster.stabilize()
     cluster.crash(2)
-    cluster.members[2].disk = Disk()
+    cluster.members[2].disk = Disk(Membership((1,)))
     cluster.restart(2)
     cluster.reset_link(1, 2)
     cluster.reset_link(2, 1)

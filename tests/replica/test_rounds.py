@@ -20,7 +20,8 @@ def lone_leader() -> Node:
         1, Membership((1,)), hard_state=HardState(), log=log, settings=RaftSettings(), random=Random(1), now_ms=0
     )
     node.on_tick(1000)
-    node.on_synced(node.take_output().sequence)
+    for _ in ("its vote", "its first entry"):
+        node.on_synced(node.take_output().sequence)
     assert node.leads_and_is_ready
     return node
 
