@@ -18,6 +18,7 @@ import msgspec
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 ID_MAX = 2**31 - 1
+TEN_YEARS_MS = 10 * 365 * 86_400_000
 NAME_PATTERN = r"^[\w.-]{1,64}$"
 CLASS_PATTERN = r"^(redis|register|[A-Za-z_][\w.]*:[A-Za-z_]\w*)$"
 
@@ -292,23 +293,35 @@ class Session:
         10_000, "Sessions open at a time; one more is refused, never an open one ended.", "sessions", ge=1, le=1_000_000
     )
     ttl_ms: int = _setting(
-        60_000, "How long a session lives without a command, if OPEN does not say it.", "milliseconds", ge=1
+        60_000,
+        "How long a session lives without a command, if OPEN does not say it.",
+        "milliseconds",
+        ge=1,
+        le=TEN_YEARS_MS,
     )
     ttl_ms_max: int = _setting(
         86_400_000,
         "The longest that OPEN may ask for: until then a lost client's session takes room.",
         "milliseconds",
         ge=1,
+        le=TEN_YEARS_MS,
     )
     replies_max: int = _setting(
         128,
         "Applied commands remembered in a session: a client may have so many unanswered ones at a time.",
         "commands",
         ge=1,
-        le=100_000,
+        le=10_000,
     )
     reply_bytes_max: int = _setting(
-        64 * KIB, "Replies kept in a session; of more, those of the lowest numbers are dropped first.", "bytes", ge=0
+        64 * KIB,
+        "Replies kept in a session; of more, those of the lowest numbers are dropped first.",
+        "bytes",
+        ge=0,
+        le=64 * MIB,
+    )
+    reply_bytes_total_max: int = _setting(
+        64 * MIB, "Replies kept in all sessions together: no more are kept above it.", "bytes", ge=0, le=GIB
     )
 
 
@@ -322,6 +335,10 @@ class Effects:
     )
     outbox_max: int = _setting(
         100_000, "With so many durable ones waiting, the leader refuses writes (BUSY).", "effects", ge=1
+    )
+    outbox_bytes_max: int = _setting(64 * MIB, "Or with so many bytes of them.", "bytes", ge=1)
+    timeout_ms: int = _setting(
+        30_000, "An asynchronous one that takes longer is cancelled, and has failed.", "milliseconds", ge=1
     )
     retry_ms_min: int = _setting(
         100, "A durable one that failed is tried again after about so long,", "milliseconds", ge=1

@@ -11,7 +11,7 @@ While `outgoing` is not empty two majorities are needed for everything, one of t
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import msgspec
@@ -40,6 +40,11 @@ class Membership(msgspec.Struct, array_like=True, frozen=True):
     joining: tuple[int, ...] = ()
     addresses: dict[int, str] = {}
     removed: tuple[int, ...] = ()
+
+    @classmethod
+    def founding(cls, addresses: Mapping[int, str]) -> Membership:
+        """That of a new cluster: all of these are voters."""
+        return cls(tuple(sorted(addresses)), addresses=dict(sorted(addresses.items())))
 
     @property
     def is_joint(self) -> bool:

@@ -22,7 +22,7 @@ from random import Random
 
 import msgspec
 
-from raftkv.errors import NonDeterministic, ProtocolError, StorageCorrupt
+from raftkv.errors import Fatal, MemberFailed, ProtocolError, StorageCorrupt
 from raftkv.machines.interface import Batch, Context, Kind, ReadContext, StateMachine
 from raftkv.machines.replies import Error, Reply
 from raftkv.raft.log import Log
@@ -52,6 +52,10 @@ _ADMIN = Kind.ADMIN
 _encode_batch = msgspec.msgpack.Encoder().encode
 _FORWARDED_KINDS = frozenset({Kind.WRITE, Kind.READ, Kind.ADMIN})
 _decode_batch = msgspec.msgpack.Decoder(Batch).decode
+
+
+STUCK_DEADLINE_MS = 1000
+"""How often a machine is told the time whose deadline has passed and does not move."""
 
 
 class ReplicaSettings(msgspec.Struct, frozen=True):
@@ -84,7 +88,8 @@ class ReplicaSettings(msgspec.Struct, frozen=True):
     """How long a command that is under way waits for its outcome."""
 
     outbox_max: int = 100_000
-    """With so many durable effects waiting, a leader takes no further writes."""
+    outbox_bytes_max: int = 64 * 1024 * 1024
+    """With so many durable effects waiting, or so many bytes of them, a leader takes no further writes."""
 
 
 Report = Callable[[str, Exception], None]
@@ -93,6 +98,17 @@ Report = Callable[[str, Exception], None]
 
 def _say_nothing(what: str, error: Exception) -> None:
     pass
+
+
+def _init(machine: StateMachine) -> None:
+    try:
+        machine.init()
+    except Fatal:
+        raise
+    except Exception as error:
+        raise MemberFailed(
+            f"init of the machine {machine.name!r} ({type(machine).__name__}) raised {error!r}"
+        ) from error
 
 
 class Turn(msgspec.Struct, gc=False):
@@ -121,12 +137,12 @@ class Replica:
         report: Report = _say_nothing,
     ) -> None:
         """`members` are those that the cluster began with; snapshot and log know better. `report` hears of the
-        exceptions of the machine, and of work with snapshots, that do not stop this member. Those of `machine.init`
-        leave, and so does StorageCorrupt for a snapshot that cannot be used."""
+        exceptions of the machine, and of work with snapshots, that do not stop this member. One of `machine.init`
+        leaves as the cause of MemberFailed, and StorageCorrupt where snapshot and log cannot be used."""
         recovered = store.recovered
         self.settings = settings
         self.machine = machine
-        machine.init()
+        _init(machine)
         self.ledger = Ledger(machine)
         self.screen = Screen(self.ledger, lambda: self.applied == self.node.log.last_index)
         self._cluster_id = cluster_id
@@ -188,6 +204,11 @@ class Replica:
         self._tell_role(Role.FOLLOWER)
         self.versions = Versions(member_id, self.node.voters, machine, self.ledger)
         self._screen_versions()
+        self._told_deadline_ms: int | None = None
+        """The machine's deadline when an entry was last proposed for its sake; not again for the same one before
+        `_tell_again_ms`."""
+        self._tell_again_ms = 0
+        self._said_stuck = False
         self._duties_due = False
         self._duty_index = 0
         """The newest entry that this leader has proposed by duty."""
@@ -239,7 +260,7 @@ class Replica:
 
     def read_dirty(self, commands: list[list[bytes]], scopes: Mapping[int, int], wall_ms: int) -> list[Reply]:
         """Answer from this member's present state, which may be behind."""
-        return self._handle_read(ReadContext(max(wall_ms, self.log_time_ms), scopes), commands)
+        return self._read_commands(commands, scopes, wall_ms)
 
     def on_message(self, sender: int, message: PeerMessage) -> None:
         """Raises ProtocolError when no member of this version sends that: the link is then to be closed."""
@@ -373,6 +394,10 @@ class Replica:
             entered, node.entered = node.entered, []
             for role in entered:
                 self._tell_role(role)
+            if Role.LEADER in entered:
+                # What an earlier leadership has proposed may be lost.
+                self._duty_index = 0
+                self._told_deadline_ms = None
         self._take_back(self._rounds.settle(node))
         if node.role is Role.LEADER:
             for work in self._admin_works:
@@ -481,9 +506,31 @@ class Replica:
                     continue
                 works = admitted
             self._propose_one(works, wall_ms)
+        if not self._proposals and self._deadline_due(wall_ms) is not None:
+            self._propose_time(wall_ms)
+
+    def _deadline_due(self, wall_ms: int) -> int | None:
+        """The machine's deadline, if its time has come and the machine is to hear of it by an entry."""
         deadline_ms = self.machine.deadline_ms()
-        if deadline_ms is not None and deadline_ms <= wall_ms and not self._proposals:
-            self._propose_one([], wall_ms)
+        if deadline_ms is None or deadline_ms > wall_ms:
+            return None
+        if deadline_ms == self._told_deadline_ms and self._entry_time_ms >= deadline_ms:
+            # It has heard, and the deadline has not moved (an `on_time` that raises, say). Telling it in every turn
+            # would fill the log for ever; readers need not wait, since nothing more is to come by that time.
+            if wall_ms < self._tell_again_ms:
+                return None
+            if not self._said_stuck:
+                self._said_stuck = True
+                self._report("deadline_ms", ValueError(f"{deadline_ms} is past, and stays when its time is told"))
+        else:
+            self._said_stuck = False
+        return deadline_ms
+
+    def _propose_time(self, wall_ms: int) -> int:
+        """An entry without commands: it only tells the time."""
+        self._told_deadline_ms = self.machine.deadline_ms()
+        self._tell_again_ms = wall_ms + STUCK_DEADLINE_MS
+        return self._propose_one([], wall_ms)
 
     def _propose_one(self, works: list[Work], wall_ms: int) -> int:
         commands, scopes = join(works)
@@ -579,7 +626,9 @@ class Replica:
     def _look_at_ledger(self) -> None:
         """Something in the ledger has changed that decides what may go into the log."""
         self._screen_versions()
-        self.screen.outbox_is_full = len(self.ledger.outbox) >= self.settings.outbox_max
+        outbox, settings = self.ledger.outbox, self.settings
+        full = len(outbox) >= settings.outbox_max or outbox.size_bytes >= settings.outbox_bytes_max
+        self.screen.outbox_is_full = full
 
     def _screen_versions(self) -> None:
         self.screen.version_check = self.versions.refusal if self.versions.has_too_new else None
@@ -666,13 +715,13 @@ class Replica:
             return
         works, self._reads = self._reads, []
         read_index = 0
-        deadline_ms = self.machine.deadline_ms()
-        if deadline_ms is not None and deadline_ms <= wall_ms:
+        deadline_ms = self._deadline_due(wall_ms)
+        if deadline_ms is not None:
             # Something is due but not yet gone by log time. An entry under way may carry a time that is late enough.
             read_index = (
                 self.node.log.last_index
                 if self._proposals and self.log_time_ms >= deadline_ms
-                else self._propose_one([], wall_ms)
+                else self._propose_time(wall_ms)
             )
         self._rounds.begin(self.node, works, read_index)
 
@@ -690,7 +739,9 @@ class Replica:
             answer(works, self._read(works, wall_ms) if replies is None else replies)
 
     def _read(self, works: list[Work], wall_ms: int) -> list[Reply]:
-        commands, scopes = join(works)
+        return self._read_commands(*join(works), wall_ms)
+
+    def _read_commands(self, commands: list[list[bytes]], scopes: Mapping[int, int], wall_ms: int) -> list[Reply]:
         context = ReadContext(max(wall_ms, self.log_time_ms), scopes)
         if self.screen.version_check is None:
             return self._handle_read(context, commands)
@@ -699,7 +750,7 @@ class Replica:
     def _handle_read(self, context: ReadContext, commands: list[list[bytes]]) -> list[Reply]:
         try:
             return self.machine.handle_read(context, commands)
-        except NonDeterministic:
+        except (Fatal, MemoryError):
             raise
         except Exception as error:
             if len(commands) == 1:
@@ -715,7 +766,7 @@ class Replica:
             return None
         try:
             verdict = self.machine.is_command(argv)
-        except NonDeterministic:
+        except (Fatal, MemoryError):
             raise
         except Exception as error:
             self._report("is_command", error)
@@ -731,6 +782,8 @@ class Replica:
         self._told_role = role.value
         try:
             self.machine.transition(role.value)
+        except Fatal:
+            raise
         except Exception as error:
             self._report("transition", error)
 

@@ -176,6 +176,7 @@ class Member:
             self._report("terminate", error)
         self._driver.jobs.stop()
         self._driver.disk.stop()
+        self.replica.effects.release_all()
         self.hub.send_all()
         for session in list(self.server.sessions.values()):
             session.close("stopping")
@@ -235,11 +236,13 @@ def replica_settings(settings: Settings) -> ReplicaSettings:
         no_leader_wait_ms=raft.no_leader_wait_ms,
         request_timeout_ms=raft.request_timeout_ms,
         outbox_max=settings.effects.outbox_max,
+        outbox_bytes_max=settings.effects.outbox_bytes_max,
         sessions=Limits(
             sessions_max=settings.session.sessions_max,
             ttl_ms=settings.session.ttl_ms,
             ttl_ms_max=settings.session.ttl_ms_max,
             replies_max=settings.session.replies_max,
             reply_bytes_max=settings.session.reply_bytes_max,
+            reply_bytes_total_max=settings.session.reply_bytes_total_max,
         ),
     )

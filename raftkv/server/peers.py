@@ -60,7 +60,7 @@ class Identity(msgspec.Struct, frozen=True):
 
     @property
     def founders(self) -> Membership:
-        return Membership(voters=tuple(sorted(self.members)), addresses=dict(sorted(self.members.items())))
+        return Membership.founding(self.members)
 
     def hello(self) -> Hello:
         return Hello(

@@ -55,8 +55,8 @@ class Simulation:
         self.trace = Trace(self.schedule)
         self.random = Random(f"simulation/{scenario.seed}")
         self.network = Network(self.schedule, self.random, scenario)
-        voters = tuple(range(1, scenario.members + 1))
-        founders = Membership(voters, addresses={member_id: f"member{member_id}:1" for member_id in voters})
+        ids = range(1, scenario.members + 1)
+        founders = Membership.founding({member_id: f"member{member_id}:1" for member_id in ids})
         self.facts = Facts(founders, scenario.replica)
         watchers = Watchers(self.facts, ALL_INVARIANTS)
         self.members = {
