@@ -4,23 +4,23 @@ How the slices come to be the state at the first `next`: that call turns keeping
 costs the same however many keys there are. From then on the first change of a key, by whatever command or sweep, puts
 what the key held into `kept`. The next slices carry nothing: they list the keys, while an overlay takes the changes
 (overlay.py). Then the walk over the listed keys takes a key from `kept` if it is there, else from the database, where
-it is then certainly as it was. The end, or closing the generator, turns keeping off. Contents are followed, not numbers:
-SWAPDB and FLUSHALL cost nothing here. Each slice is bounded by SLICE_LISTED_MAX, SLICE_KEYS_MAX and SLICE_BYTES_MAX.
+it is then certainly as it was. The end, or closing the generator, turns keeping off. Contents are followed, not
+numbers: SWAPDB and FLUSHALL cost nothing here. SLICE_LISTED_MAX, SLICE_KEYS_MAX and SLICE_BYTES_MAX bound each slice.
 
 What is done with is let go on the way, lest the last slice has everything to free at once: names and values in `kept`
 when they are written out, contents that were flushed too. Listed names are packed: as a list the garbage collector
-would walk them, 12 ms for a million. A key that is changed behind the walk is kept for nothing, since only an order of keys
-could tell that the walk has passed it; so at most the old value of each key that was changed meanwhile is kept.
+would walk them, 12 ms for a million. A key that is changed behind the walk is kept for nothing, since only an order of
+keys could tell that the walk has passed it; so at most the old value of each key that was changed meanwhile is kept.
 
 What a type of values must provide stands in values.py (`Collection`): `copy`, for a write that comes before its slice;
 `__len__`, to fill slices; `pieces` and `from_pieces`. A new type is added to `_TYPES` below. A collection that is
 longer than a slice, and a string above PIECE_BYTES, goes out in pieces over several slices. A piece of a string is a
 copy; restoring joins them, so it holds one such string twice.
 
-How a collection of millions of members is to be walked: not by `copy`, which takes the longer the more they are, but as
-a database is. It keeps its members in a dict (an overlay stands in for it while they are listed) or in sorted order
-(the walk remembers the member that it has reached), and a `kept` of its own: what a member was before its first change. Then
-`pieces` is lazy over both, a write costs one member, and the records stay as they are.
+How a collection of millions of members is to be walked: not by `copy`, which takes the longer the more they are, but
+as a database is. It keeps its members in a dict (an overlay stands in for it while they are listed) or in sorted order
+(the walk remembers the member that it has reached), and a `kept` of its own: what a member was before its first
+change. Then `pieces` is lazy over both, a write costs one member, and the records stay as they are.
 
 A slice is MessagePack: a list of records, each an array that starts with its tag. The first slice is a `Head` alone,
 the last ends with `End`. The order of keys means nothing. There is no checksum: whoever stores a snapshot adds it.
