@@ -32,7 +32,6 @@ RANDOMKEY (members differ in it anyway). KEYS answers in the order of the dict, 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
 from typing import Final
@@ -44,11 +43,11 @@ from raftkv.machines.redis.database import Database, Space
 from raftkv.machines.redis.values import Collection, Value, type_name
 
 FORMAT: Final = 1
-SLICE_LISTED_MAX: Final = 16_384
-"""Keys that one slice lists: about half a millisecond of work."""
+SLICE_LISTED_MAX: Final = 8192
+"""Keys that one slice lists: a quarter of a millisecond of work, up to 2 when memory is cold."""
 
-SLICE_KEYS_MAX: Final = 2048
-"""Keys and members in one slice: about a millisecond of work."""
+SLICE_KEYS_MAX: Final = 1024
+"""Keys and members in one slice: about half a millisecond of work."""
 
 SLICE_BYTES_MAX: Final = 256 * 1024
 """Above it a slice ends with the value that passed it."""
@@ -106,7 +105,7 @@ class _Contents:
     def __init__(self, space: Space, number: int) -> None:
         database = space.databases[number]
         self.number = number
-        self.names = deque[bytes]()
+        self.names: list[bytes] = []
         self.expires = database.expires
         self.values, self.kept = database.start_keeping()
         self._space = space
@@ -116,7 +115,8 @@ class _Contents:
         return next((database for database in self._space.databases if database.kept is self.kept), None)
 
     def take_names(self) -> Iterator[bytes]:
-        return chain.from_iterable(_unpack_names(self.names.popleft()) for _ in range(len(self.names)))
+        # The last first: freed from its end, the heap shrinks little by little, not by 75 MB at the end.
+        return chain.from_iterable(_unpack_names(self.names.pop()) for _ in range(len(self.names)))
 
 
 def slices_of(space: Space) -> Iterator[bytes]:
