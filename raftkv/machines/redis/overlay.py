@@ -3,8 +3,8 @@
 Python walks a dict only as long as nothing is inserted or deleted, and cannot go on at a position. So while a snapshot
 lists the keys of a database, some at a time, an `Overlay` stands in for the dict: it notes changes aside and looks
 there first. When the keys are listed, the changes are merged into the dict, some at a time again (from `thaw` on new
-ones go into it directly), and the dict takes its place back. Only meanwhile do commands pay for it: a look-up about a
-quarter of a microsecond, and nothing at any other time.
+ones go into it directly), and the dict takes its place back. Only meanwhile do commands pay for it: a look-up about 50
+nanoseconds, a change a third of a microsecond.
 
 What was not done: a list of keys kept up with the dict costs 8 bytes a key for ever and a part of each insert;
 walking in the order of the key index costs more of both, and finds values all over the memory.
