@@ -130,6 +130,7 @@ class Node:
 
         self.transferring: int | None = None
         """Leader: whom it hands over to; nothing is proposed meanwhile."""
+        self.transfer_told = False
         self.transfer_due_ms = 0
         self.catching_up: dict[int, changes.Round] = {}
         self.leaving: dict[int, changes.Farewell] = {}
