@@ -52,6 +52,8 @@ class Log:
         lies behind it.
         """
         self.base_index, self.base_term = base
+        if terms and terms[0][1] == self.base_term:
+            terms = terms[1:]  # it goes on with the base's own run
         self.last_index = max(last_index, self.base_index)
         self.last_term = terms[-1][1] if terms else self.base_term
         self.commit = max(min(commit, last_index), self.base_index)

@@ -56,7 +56,7 @@ from raftkv.raft.messages import (
     VoteRequest,
 )
 from raftkv.raft.progress import Mode, Progress
-from raftkv.raft.quorum import halves_of
+from raftkv.raft.quorum import Half, halves_of
 from raftkv.raft.roles import Role, advance_if_elected, become_candidate, become_follower
 from raftkv.raft.settings import RaftSettings
 
@@ -130,11 +130,14 @@ class Node:
 
         self.transferring: int | None = None
         """Leader: whom it hands over to; nothing is proposed meanwhile."""
+        self.transfer_told = False
         self.transfer_due_ms = 0
         self.catching_up: dict[int, changes.Round] = {}
         self.leaving: dict[int, changes.Farewell] = {}
         """Leader: who is no member any more, and is still sent the log until it knows."""
 
+        self.counted: list[tuple[Half, list[Progress]]] = []
+        """Leader: each half with what is known of its other voters; at hand, as every commit and read round asks."""
         self.term_start = 0
         self.round = 0
         self.confirmed_round = 0
@@ -375,7 +378,10 @@ class Node:
 
     def append_own(self, kind: EntryKind, data: bytes) -> int:
         entry = Entry(self.log.last_index + 1, self.term, int(kind), data)
-        self.accept((entry,))
+        self.log.append(entry)
+        self._unwritten.append(entry)
+        if kind is EntryKind.MEMBERSHIP:
+            self._take_over(entry)
         return entry.index
 
     def accept(self, entries: Sequence[Entry]) -> None:
@@ -383,9 +389,12 @@ class Node:
         for entry in entries:
             self.log.append(entry)
             if entry.kind == MEMBERSHIP:
-                self.memberships.append(entry.index, decode_membership(entry.data))
-                self._adopt()
+                self._take_over(entry)
         self._unwritten.extend(entries)
+
+    def _take_over(self, entry: Entry) -> None:
+        self.memberships.append(entry.index, decode_membership(entry.data))
+        self._adopt()
 
     def cut_from(self, index: int) -> None:
         """Drop a conflicting suffix. Writes under way that contained it no longer vouch for it: otherwise an entry
@@ -438,6 +447,7 @@ class Node:
         if self.role is Role.LEADER:
             known, next_index = self.progress, self.log.last_index + 1
             self.progress = {peer: known.get(peer) or Progress(next_index, self.now_ms) for peer in self.peers}
+            self.counted = [(half, [self.progress[peer] for peer in half.peers]) for half in self.halves]
 
     def advance_commit(self, index: int) -> None:
         if index > self.log.commit:

@@ -75,13 +75,16 @@ def on_heartbeat_reply(node: Node, sender: int, reply: HeartbeatReply) -> None:
 
 
 def _count(node: Node) -> None:
-    progress, confirmed = node.progress, node.round
-    for half in node.halves:
-        rounds = [progress[peer].round for peer in half.peers]
+    confirmed = node.round
+    if node.confirmed_round == confirmed:
+        return
+    for half, peers in node.counted:
+        rounds = [progress.round for progress in peers]
         if half.has_self:
             rounds.append(node.round)
         confirmed = min(confirmed, agreed(rounds, half.needed))
-    node.confirmed_round = max(node.confirmed_round, confirmed)
+    if confirmed > node.confirmed_round:
+        node.confirmed_round = confirmed
 
 
 def check_quorum(node: Node) -> None:

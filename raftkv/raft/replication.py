@@ -115,11 +115,14 @@ def commit_what_a_quorum_has(node: Node) -> None:
     Counting replicas of an older term's entry proves nothing: a member without it could still win an election and
     overwrite it (paper, figure 8). It is committed together with the first entry of this term that is.
     """
-    progress, index = node.progress, node.log.last_index
-    for half in node.halves:
-        matches = [progress[peer].match for peer in half.peers]
+    log = node.log
+    index = log.last_index
+    if log.commit == index:
+        return  # as for every acknowledgement that comes after enough others
+    for half, peers in node.counted:
+        matches = [progress.match for progress in peers]
         if half.has_self:
-            matches.append(node.log.synced)  # our own disk counts like any other, once it has answered
+            matches.append(log.synced)  # our own disk counts like any other, once it has answered
         index = min(index, agreed(matches, half.needed))
     if index >= node.term_start:
         node.advance_commit(index)
@@ -129,8 +132,9 @@ def send_appends(node: Node) -> None:
     """Send every follower what it lacks. Followers at the same place share one message, so it is encoded once."""
     shared: dict[int, Append] = {}
     wanting_snapshot: list[int] = []
+    base_index = node.log.base_index
     for peer, progress in node.progress.items():
-        if progress.next <= node.log.base_index:
+        if progress.next <= base_index:
             if progress.mode is not Mode.SNAPSHOT:
                 progress.become_snapshot()
             wanting_snapshot.append(peer)

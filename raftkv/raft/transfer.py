@@ -29,6 +29,7 @@ def start(node: Node, target: int | None) -> None:
         raise NotVoter(f"leadership cannot go to member {target}" if target else "no other voter has been heard lately")
     if target != node.id and node.transferring != target:
         node.transferring = target
+        node.transfer_told = False
         node.transfer_due_ms = node.now_ms + node.settings.election_timeout_ms_max
 
 
@@ -43,12 +44,14 @@ def hand_over_when_equal(node: Node) -> None:
     """Called with each output while `transferring`."""
     target = node.transferring
     assert target is not None
-    if node.progress[target].match == node.log.last_index:
+    if not node.transfer_told and node.progress[target].match == node.log.last_index:
         node.send(target, TimeoutNow(node.term))
+        node.transfer_told = True
 
 
 def on_heartbeat_due(node: Node) -> None:
-    """Give up what takes too long, and see whether this leader must go."""
+    """Say it again, for it may be lost; give up what takes too long; and see whether this leader must go."""
+    node.transfer_told = False
     if node.transferring is not None and node.now_ms >= node.transfer_due_ms:
         node.transferring = None
         if _must_go(node):

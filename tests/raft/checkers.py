@@ -37,6 +37,9 @@ class Checkers(Observer):
         self.vote_of: dict[tuple[int, int], int] = {}
         self.made: dict[tuple[int, int], tuple[Entry, int]] = {}
         self.committed: list[Entry] = []
+        self.committed_in: list[int] = []
+        """In which term each of them was."""
+
         self.checked_commit: dict[int, int] = {}
         self.checked_membership: dict[int, tuple[int, int, int]] = {}
         self.reads: dict[int, list[_Read]] = {}
@@ -128,8 +131,9 @@ class Checkers(Observer):
             before = node.memberships.before_newest or node.membership
             if node.id not in {*node.voters, *before.voters, *before.outgoing}:
                 raise Violation("only voters lead", f"member {node.id} leads term {node.term}")
-            for entry in self.committed:
-                self._check_leader_has(node, entry)
+            for entry, term in zip(self.committed, self.committed_in, strict=True):
+                if term < node.term:  # votes for an older term may arrive only now
+                    self._check_leader_has(node, entry)
         elif known != node.id:
             raise Violation("election safety", f"term {node.term} has leaders {known} and {node.id}")
 
@@ -164,6 +168,7 @@ class Checkers(Observer):
         """More than half have it on disk, and whoever leads a later term has it."""
         assert self.cluster is not None
         self.committed.append(entry)
+        self.committed_in.append(node.term)
         members = self.cluster.members
         for half in filter(None, (node.membership.voters, node.membership.outgoing)):
             holding = sum(members[voter].disk.has(entry.index, entry.term) for voter in half)
