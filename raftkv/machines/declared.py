@@ -18,10 +18,10 @@ What the class body says once is used for everything: the signature is the comma
 arguments and its errors (`signatures.py`); the docstring is its help and its entry in COMMAND DOCS; the annotations are
 the state, its snapshots and its undoing (`state.py`).
 
-A handler that raises `Refusal` answers that error; one that raises anything else answers "ERR internal error", which is
-logged. In both cases the state is as before the command, and all members do and answer the same. MemoryError and
-RecursionError are no answers, since they come to one member alone: they leave, and the member begins again from its
-log.
+A handler that raises `Refusal`, or returns an `Error`, answers that error; one that raises anything else answers "ERR
+internal error", which is logged. In each case the state is as before the command, and all members do and answer the
+same. MemoryError and RecursionError are no answers, since they may come to one member alone: they leave, and the member
+begins again from its log.
 
 What handlers find in `self`: the state; `context` (index, term, time_ms, random, members, session; in a read: now_ms);
 `time_ms`, the time of the newest entry, also in reads.
@@ -182,20 +182,21 @@ class Machine(StateMachine):
         return self._carry_out(handler, argv)
 
     def _carry_out(self, handler: _Handler, argv: list[bytes]) -> Reply:
-        journal, effects = self._journal, getattr(self.context, "effects", None)
-        effects_before = len(effects) if effects else 0
+        journal = self._journal
+        effects_before = len(getattr(self.context, "effects", ()))
         journal.is_open = handler.writes
         try:
             arguments, options = handler.signature.convert(argv)
             result = handler.call(self, *arguments, **options)
-            return OK if result is None and handler.answers_ok else reply_of(result)
+            reply = OK if result is None and handler.answers_ok else reply_of(result)
+            if type(reply) is Error:
+                self._undo(effects_before)
+            return reply
         except (MemoryError, RecursionError):
             # Whether it comes depends on the process, not on the log: as a reply, it would make members differ.
             raise
         except Exception as error:
-            journal.undo()
-            if effects:
-                del effects[effects_before:]
+            self._undo(effects_before)
             if isinstance(error, Refusal):
                 return Error(error.text)
             _log.exception("%s: %r raised", type(self).__name__, handler.signature.name)
@@ -205,6 +206,12 @@ class Machine(StateMachine):
         finally:
             journal.keep()
             journal.is_open = False
+
+    def _undo(self, effects_before: int) -> None:
+        """As if the present command had not been; so many effects were asked for before it."""
+        self._journal.undo()
+        if isinstance(self.context, Context):
+            del self.context.effects[effects_before:]
 
     def run_effect(self, effect: Effect, effect_id: str) -> Any:
         if effect.name not in self._effects:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 import raftkv
+from raftkv.machines.replies import Error
 
 
 class Item(msgspec.Struct, frozen=True):
@@ -84,6 +85,12 @@ class Counter(raftkv.Machine):
     def wrong_reply(self) -> object:
         self.total += 1
         return [1, {"a": object()}]
+
+    @raftkv.write(name="say.no")
+    def say_no(self, text: str) -> object:
+        self.total += 1
+        self.posted(text)
+        return Error(f"NOTNOW {text}")
 
     @raftkv.effect(durable=True, before_reply=True)
     def posted(self, text: str, *, effect_id: str) -> None:

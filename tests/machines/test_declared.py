@@ -140,6 +140,13 @@ def test_a_reply_that_cannot_be_sent_is_an_error_and_nothing_is_done(client: Cli
     assert client.machine.total == 0  # type: ignore[attr-defined]
 
 
+def test_an_error_that_is_returned_leaves_nothing_behind_either(client: Client) -> None:
+    replies = client.entry([b"ITEM.PUT", b"1", b"x"], [b"SAY.NO", b"y"], [b"INCR", b"a", b"2"])
+    assert replies == ["1:x", Error("NOTNOW y"), 2]
+    assert client.machine.total == 2  # type: ignore[attr-defined]
+    assert [(position, effect.arguments) for position, effect in client.effects] == [(0, ("x",))]
+
+
 @pytest.mark.parametrize(("what", "error"), [("memory", MemoryError), ("stack", RecursionError)])
 def test_what_may_come_to_one_member_alone_is_no_reply(client: Client, what: str, error: type[Exception]) -> None:
     with pytest.raises(error):
