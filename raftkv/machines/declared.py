@@ -75,6 +75,11 @@ class Machine(StateMachine):
     """Name -> (its method, whether that wants the effect's id)."""
 
     _fields: ClassVar[dict[str, Any]] = {}
+    """Name -> its type."""
+
+    _first_values: ClassVar[dict[str, Any]] = {}
+    """Of the plain fields, as `values.checked` returns them."""
+
     commands: Mapping[bytes, Command] = {}
     _journal: Journal
     _position: int
@@ -84,7 +89,7 @@ class Machine(StateMachine):
         super().__init_subclass__(**more)
         if "name" not in cls.__dict__:
             cls.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", cls.__name__).lower()
-        cls._fields = {**cls._fields, **_declared_fields(cls)}
+        cls._fields, cls._first_values = _declared_fields(cls)
         cls._handlers, cls._effects, cls.commands = {}, {}, {}
         owners: dict[str, str] = {}
         for attribute, (mark, function) in marked_methods(cls).items():
@@ -110,10 +115,8 @@ class Machine(StateMachine):
         put(machine, "context", ReadContext(0))
         put(machine, "time_ms", 0)
         for name, kind in cls._fields.items():
-            if typing.get_origin(kind) is Map:
-                put(machine, name, Map(journal, name, *typing.get_args(kind)))
-            else:
-                put(machine, name, getattr(cls, name))
+            is_plain = name in cls._first_values
+            put(machine, name, cls._first_values[name] if is_plain else Map(journal, name, *typing.get_args(kind)))
         return machine
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -222,10 +225,10 @@ class Machine(StateMachine):
     # ---- the whole state
 
     def _plain_fields(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name, kind in self._fields.items() if typing.get_origin(kind) is not Map}
+        return {name: getattr(self, name) for name in self._first_values}
 
     def _maps(self) -> dict[str, Map[Any, Any]]:
-        return {name: getattr(self, name) for name, kind in self._fields.items() if typing.get_origin(kind) is Map}
+        return {name: getattr(self, name) for name in self._fields if name not in self._first_values}
 
     def snapshot(self) -> Iterator[bytes]:
         encode, maps = msgspec.msgpack.encode, self._maps()
@@ -246,9 +249,8 @@ class Machine(StateMachine):
         time_ms, plain = msgspec.msgpack.decode(next(slices))
         for content in maps.values():
             content.empty()
-        for name in self._plain_fields():
-            value = convert(plain[name], self._fields[name]) if name in plain else getattr(type(self), name)
-            put(self, name, value)
+        for name, first in self._first_values.items():
+            put(self, name, convert(plain[name], self._fields[name]) if name in plain else first)
         put(self, "time_ms", time_ms)
         for part in slices:
             name, items = msgspec.msgpack.decode(part)
@@ -278,30 +280,43 @@ def _asking(name: str, mark: EffectMark, function: Callable[..., Any]) -> Callab
     return ask
 
 
-def _declared_fields(cls: type) -> dict[str, Any]:
-    own = [name for name in inspect.get_annotations(cls) if not name.startswith("_") and name not in _NO_STATE]
+def _declared_fields(cls: type) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Name -> type of all the state, and name -> first value of the plain fields. Bases that are no machines have
+    their share in it, as they have in the commands."""
+    bases = [base for base in reversed(cls.__mro__) if base not in Machine.__mro__]
+    annotated = [name for base in bases for name in inspect.get_annotations(base)]
+    names = [name for name in dict.fromkeys(annotated) if not name.startswith("_") and name not in _NO_STATE]
     try:
-        kinds = typing.get_type_hints(cls) if own else {}
+        kinds = typing.get_type_hints(cls) if names else {}
     except NameError as error:
         raise DeclarationError(
             f"{cls.__name__}: {error}; types of its fields must be defined at module level"
         ) from error
-    fields = {name: kinds[name] for name in own if typing.get_origin(kinds[name]) is not ClassVar}
+    fields = {name: kinds[name] for name in names if typing.get_origin(kinds[name]) is not ClassVar}
+    first_values = {}
     for name, kind in fields.items():
-        where = f"{cls.__name__}.{name}"
-        if typing.get_origin(kind) is Map:
-            key_type, value_type = typing.get_args(kind)
-            require_key(key_type, where)
-            for part in (key_type, value_type):
-                require_immutable(part, where)
-            continue
-        if kind is Map:
-            raise DeclarationError(f"{where}: say of what: Map[str, int]")
-        require_immutable(kind, where)
-        if not hasattr(cls, name):
-            raise DeclarationError(f"{where} needs a first value: {name}: {getattr(kind, '__name__', kind)} = ...")
-        setattr(cls, name, checked(getattr(cls, name), kind, where))
-    return fields
+        if Map in (kind, typing.get_origin(kind)):
+            _require_map(kind, f"{cls.__name__}.{name}")
+        else:
+            first_values[name] = _first_value(cls, name, kind)
+    return fields, first_values
+
+
+def _require_map(kind: Any, where: str) -> None:
+    if kind is Map:
+        raise DeclarationError(f"{where}: say of what: Map[str, int]")
+    key_type, value_type = typing.get_args(kind)
+    require_key(key_type, where)
+    for part in (key_type, value_type):
+        require_immutable(part, where)
+
+
+def _first_value(cls: type, name: str, kind: Any) -> Any:
+    where = f"{cls.__name__}.{name}"
+    require_immutable(kind, where)
+    if not hasattr(cls, name):
+        raise DeclarationError(f"{where} needs a first value: {name}: {getattr(kind, '__name__', kind)} = ...")
+    return checked(getattr(cls, name), kind, where)
 
 
 _NO_STATE: Final = frozenset({"name", "version", "commands", "context", "time_ms"})

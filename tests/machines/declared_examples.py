@@ -145,3 +145,31 @@ class Tagged(raftkv.Machine):
     def spoil(self, name: str) -> None:
         self.tags[name].names.append("more")  # type: ignore[attr-defined]
         raise raftkv.Refusal("spoilt")
+
+
+class Tallying:
+    """A mixin with state, that is no machine itself."""
+
+    tally: raftkv.Map[str, int]
+    tallied: int = 0
+
+    @raftkv.write
+    def count(self, name: str) -> int:
+        self.tally[name] = self.tally.get(name, 0) + 1
+        self.tallied += 1
+        return self.tallied
+
+
+class Named(raftkv.Machine):
+    title: str = "none"
+    tallied: int = 3
+
+    @raftkv.write
+    def rename(self, title: str) -> None:
+        self.title = title
+
+
+class Mixed(Counter, Tallying, Named):
+    """State of three bases; the first that has a field says what it begins with."""
+
+    total = 7

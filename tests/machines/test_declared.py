@@ -10,7 +10,7 @@ import pytest
 import raftkv
 from raftkv.machines.interface import Context, Effect, Kind, ReadContext
 from raftkv.machines.replies import OK, Error, Reply
-from tests.machines.declared_examples import Counter, Item, Lease, Tagged
+from tests.machines.declared_examples import Counter, Item, Lease, Mixed, Named, Tagged
 
 
 @pytest.fixture(autouse=True)
@@ -259,6 +259,25 @@ def test_an_override_that_is_no_method_is_refused() -> None:
 
         class Bad(Counter):
             incr = 5  # type: ignore[assignment]
+
+
+def test_the_state_of_all_bases_is_state() -> None:
+    machine = Mixed()
+    client = Client(machine)
+    assert (machine.total, machine.tallied, machine.title, dict(machine.tally)) == (7, 0, "none", {})
+    assert [client("COUNT a"), client("RENAME x"), client("INCR b")] == [1, OK, 1]
+    restored = Mixed()
+    restored.restore(machine.snapshot())
+    assert restored.state_hash() == machine.state_hash()
+    assert (restored.total, restored.tallied, restored.title, dict(restored.tally)) == (8, 1, "x", {"a": 1})
+    assert (Counter().total, Named().tallied) == (0, 3)
+
+
+def test_a_first_value_that_a_subclass_replaces_is_of_the_declared_type() -> None:
+    with pytest.raises(TypeError, match="Wrong.total: Expected `int`"):
+
+        class Wrong(Counter):
+            total = "7"  # type: ignore[assignment]
 
 
 # ---- effects, chance, time
