@@ -16,7 +16,7 @@
 
 What the class body says once is used for everything: the signature is the command's arity, the conversion of its
 arguments and its errors (`signatures.py`); the docstring is its help and its entry in COMMAND DOCS; the annotations are
-the state, its snapshots and its undoing (`state.py`).
+the state (`fields.py`), its snapshots and its undoing (`state.py`).
 
 A handler that raises `Refusal`, or returns an `Error`, answers that error; one that raises anything else answers "ERR
 internal error", which is logged. In each case the state is as before the command, and all members do and answer the
@@ -39,13 +39,14 @@ from typing import Any, ClassVar, Final, Self
 
 import msgspec
 
+from raftkv.machines.fields import declared_fields
 from raftkv.machines.interface import Command, Context, Effect, Kind, ReadContext, StateMachine, command_table
 from raftkv.machines.marks import ASKS_FOR, MARK, EffectMark, Mark, marked_methods
 from raftkv.machines.replies import OK, Error, Reply, unknown_command, wrong_arity
 from raftkv.machines.returned import reply_of
 from raftkv.machines.signatures import DeclarationError, Refusal, Signature
 from raftkv.machines.state import Journal, Map, StateError
-from raftkv.machines.values import checked, require_immutable, require_key
+from raftkv.machines.values import checked
 
 _log = logging.getLogger("raftkv.machine")
 
@@ -89,7 +90,7 @@ class Machine(StateMachine):
         super().__init_subclass__(**more)
         if "name" not in cls.__dict__:
             cls.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", cls.__name__).lower()
-        cls._fields, cls._first_values = _declared_fields(cls)
+        cls._fields, cls._first_values = declared_fields(cls, Machine)
         cls._handlers, cls._effects, cls.commands = {}, {}, {}
         owners: dict[str, str] = {}
         for attribute, (mark, function) in marked_methods(cls).items():
@@ -192,9 +193,6 @@ class Machine(StateMachine):
             arguments, options = handler.signature.convert(argv)
             result = handler.call(self, *arguments, **options)
             reply = OK if result is None and handler.answers_ok else reply_of(result)
-            if type(reply) is Error:
-                self._undo(effects_before)
-            return reply
         except (MemoryError, RecursionError):
             # Whether it comes depends on the process, not on the log: as a reply, it would make members differ.
             raise
@@ -206,6 +204,10 @@ class Machine(StateMachine):
             return Error(
                 f"ERR internal error in '{handler.signature.name}': {type(error).__name__}; nothing was changed"
             )
+        else:
+            if type(reply) is Error:
+                self._undo(effects_before)
+            return reply
         finally:
             journal.keep()
             journal.is_open = False
@@ -278,48 +280,6 @@ def _asking(name: str, mark: EffectMark, function: Callable[..., Any]) -> Callab
     setattr(ask, MARK, mark)
     setattr(ask, ASKS_FOR, function)
     return ask
-
-
-def _declared_fields(cls: type) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Name -> type of all the state, and name -> first value of the plain fields. Bases that are no machines have
-    their share in it, as they have in the commands."""
-    bases = [base for base in reversed(cls.__mro__) if base not in Machine.__mro__]
-    annotated = [name for base in bases for name in inspect.get_annotations(base)]
-    names = [name for name in dict.fromkeys(annotated) if not name.startswith("_") and name not in _NO_STATE]
-    try:
-        kinds = typing.get_type_hints(cls) if names else {}
-    except NameError as error:
-        raise DeclarationError(
-            f"{cls.__name__}: {error}; types of its fields must be defined at module level"
-        ) from error
-    fields = {name: kinds[name] for name in names if typing.get_origin(kinds[name]) is not ClassVar}
-    first_values = {}
-    for name, kind in fields.items():
-        if Map in (kind, typing.get_origin(kind)):
-            _require_map(kind, f"{cls.__name__}.{name}")
-        else:
-            first_values[name] = _first_value(cls, name, kind)
-    return fields, first_values
-
-
-def _require_map(kind: Any, where: str) -> None:
-    if kind is Map:
-        raise DeclarationError(f"{where}: say of what: Map[str, int]")
-    key_type, value_type = typing.get_args(kind)
-    require_key(key_type, where)
-    for part in (key_type, value_type):
-        require_immutable(part, where)
-
-
-def _first_value(cls: type, name: str, kind: Any) -> Any:
-    where = f"{cls.__name__}.{name}"
-    require_immutable(kind, where)
-    if not hasattr(cls, name):
-        raise DeclarationError(f"{where} needs a first value: {name}: {getattr(kind, '__name__', kind)} = ...")
-    return checked(getattr(cls, name), kind, where)
-
-
-_NO_STATE: Final = frozenset({"name", "version", "commands", "context", "time_ms"})
 
 
 def _declared_command(cls: type, attribute: str, function: Any, mark: Mark) -> tuple[Command, _Handler]:

@@ -274,7 +274,7 @@ def test_the_state_of_all_bases_is_state() -> None:
 
 
 def test_a_first_value_that_a_subclass_replaces_is_of_the_declared_type() -> None:
-    with pytest.raises(TypeError, match="Wrong.total: Expected `int`"):
+    with pytest.raises(TypeError, match=r"Wrong\.total: Expected `int`"):
 
         class Wrong(Counter):
             total = "7"  # type: ignore[assignment]
