@@ -194,7 +194,8 @@ class Machine(StateMachine):
             result = handler.call(self, *arguments, **options)
             reply = OK if result is None and handler.answers_ok else reply_of(result)
         except (MemoryError, RecursionError):
-            # Whether it comes depends on the process, not on the log: as a reply, it would make members differ.
+            # Whether it comes depends on the process, not on the log: as a reply, it would make members differ. A limit
+            # counted from this frame is no way out: a warm cache, or a value that shares its parts, recurses less.
             raise
         except Exception as error:
             self._undo(effects_before)

@@ -126,6 +126,26 @@ class Lease(raftkv.Machine):
         self.owner = ""
 
 
+class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    what: str
+    count: int = 1
+
+
+class Orders(raftkv.Machine):
+    """Takes JSON as docs/state-machines.md advises: into a type that ends."""
+
+    orders: raftkv.Map[int, Order]
+
+    @raftkv.write
+    def order(self, raw: bytes) -> int:
+        try:
+            order = msgspec.json.decode(raw, type=Order)
+        except msgspec.MsgspecError as error:
+            raise raftkv.Refusal(str(error)) from error
+        self.orders[len(self.orders)] = order
+        return len(self.orders)
+
+
 class Tags(msgspec.Struct, frozen=True):
     names: tuple[str, ...] = ()
 

@@ -10,7 +10,7 @@ import pytest
 import raftkv
 from raftkv.machines.interface import Context, Effect, Kind, ReadContext
 from raftkv.machines.replies import OK, Error, Reply
-from tests.machines.declared_examples import Counter, Item, Lease, Mixed, Named, Tagged
+from tests.machines.declared_examples import Counter, Item, Lease, Mixed, Named, Orders, Tagged
 
 
 @pytest.fixture(autouse=True)
@@ -151,6 +151,14 @@ def test_an_error_that_is_returned_leaves_nothing_behind_either(client: Client) 
 def test_what_may_come_to_one_member_alone_is_no_reply(client: Client, what: str, error: type[Exception]) -> None:
     with pytest.raises(error):
         client.entry([b"RUN.OUT", what.encode()])
+
+
+@pytest.mark.parametrize("opened", [b"[", b'{"what":', b'{"what":[', b'{"more":'])
+def test_depth_that_a_client_chooses_does_not_come_as_far_as_recursion(opened: bytes) -> None:
+    [taken, refused] = Client(Orders()).entry([b"ORDER", b'{"what": "tea"}'], [b"ORDER", opened * 100_000])
+    assert taken == 1
+    assert isinstance(refused, Error)
+    assert "internal" not in refused.text
 
 
 def test_a_read_cannot_change_the_state(client: Client) -> None:
