@@ -131,8 +131,8 @@ class Map(MutableMapping[K, V], Generic[K, V]):
         return checked(key, self.key_type, f"a key of {self._name}")  # type: ignore[no-any-return]
 
     def _put(self, key: K, value: Any) -> None:
-        """The one place where the content changes key by key. MISSING: take the key out. The sorted keys come first: they alone
-        compare, so whatever raises there leaves both as they were."""
+        """The one place where the content changes key by key. MISSING: take the key out. The sorted keys come first:
+        they alone compare, so whatever raises there leaves both as they were."""
         before = self._values.get(key, MISSING)
         for walk in self._walks:
             walk.keep(key, before)
