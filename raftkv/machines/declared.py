@@ -96,7 +96,8 @@ class Machine(StateMachine):
         for attribute, (mark, function) in marked_methods(cls).items():
             if isinstance(mark, EffectMark):
                 cls._effects[attribute] = (function, "effect_id" in inspect.signature(function).parameters)
-                if attribute in vars(cls):
+                if not hasattr(getattr(cls, attribute), ASKS_FOR):
+                    # Its own, or of a base that is no machine. Left as it is, every member would do it.
                     setattr(cls, attribute, _asking(attribute, mark, function))
                 continue
             row, handler = _declared_command(cls, attribute, function, mark)

@@ -177,7 +177,12 @@ class Tallying:
     def count(self, name: str) -> int:
         self.tally[name] = self.tally.get(name, 0) + 1
         self.tallied += 1
+        self.tallying(name)
         return self.tallied
+
+    @raftkv.effect
+    def tallying(self, name: str) -> None:
+        raise AssertionError(f"done in place of being asked for: {name}")
 
 
 class Named(raftkv.Machine):

@@ -274,10 +274,12 @@ def test_the_state_of_all_bases_is_state() -> None:
     client = Client(machine)
     assert (machine.total, machine.tallied, machine.title, dict(machine.tally)) == (7, 0, "none", {})
     assert [client("COUNT a"), client("RENAME x"), client("INCR b")] == [1, OK, 1]
+    client("COUNT a")
+    assert client.effects == [(0, Effect(name="tallying", arguments=("a",)))]
     restored = Mixed()
     restored.restore(machine.snapshot())
     assert restored.state_hash() == machine.state_hash()
-    assert (restored.total, restored.tallied, restored.title, dict(restored.tally)) == (8, 1, "x", {"a": 1})
+    assert (restored.total, restored.tallied, restored.title, dict(restored.tally)) == (8, 2, "x", {"a": 2})
     assert (Counter().total, Named().tallied) == (0, 3)
 
 
