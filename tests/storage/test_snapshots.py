@@ -131,6 +131,29 @@ def test_a_directory_that_cannot_be_opened(tmp_path: Path):
         open_store(tmp_path)
 
 
+def test_the_list_tells_what_is_there_when_the_directory_could_not_be_synced(tmp_path: Path):
+    """The new file has replaced the old one by then, so the old one must not be listed any more."""
+
+    class Failing(Files):
+        fails = False
+
+        def fsync_directory(self, directory: str) -> None:
+            if self.fails:
+                raise OSError(5, "Input/output error")
+            super().fsync_directory(directory)
+
+    files = Failing()
+    store = open_store(tmp_path, files=files, fsync=True)
+    take(store, 10)
+    files.fails = True
+    writer = store.create(meta(10, time_ms=5))
+    with pytest.raises(OSError, match="Input/output error"):
+        writer.finish()
+    [info] = store.list()
+    assert info.meta.time_ms == 5
+    assert content(store, info) == []
+
+
 class Watching(Files):
     def __init__(self) -> None:
         self.unsynced = self.unsynced_max = self.writes_max = self.syncs = 0
