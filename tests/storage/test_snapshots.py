@@ -125,6 +125,20 @@ def test_numbers_beyond_the_width_of_a_name(tmp_path: Path):
     assert positions(open_store(tmp_path)) == positions(store) == [(10**17, 10**9), (10**16 - 1, 1)]
 
 
+def test_opening_makes_both_directories_durable(tmp_path: Path):
+    """The last life may have ended when it had made one, and not synced yet what it is in."""
+
+    class Noting(Files):
+        def fsync_directory(self, directory: str) -> None:
+            synced.add(directory)
+            super().fsync_directory(directory)
+
+    open_store(tmp_path)
+    synced = set[str]()
+    open_store(tmp_path, files=Noting(), fsync=True)
+    assert synced == {str(tmp_path), str(tmp_path / "snapshots")}
+
+
 def test_a_directory_that_cannot_be_opened(tmp_path: Path):
     (tmp_path / "snapshots").write_text("a file")
     with pytest.raises(StorageFailed, match=r"opening the snapshots failed.*What to do"):
