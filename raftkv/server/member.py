@@ -65,7 +65,7 @@ def open_stores(plan: Plan, machine_name: str) -> tuple[Wal, SnapshotFiles]:
         on_event=lambda event, fields: (log.info if event == "wal_segment" else log.warning)(event, **fields),
     )
     try:
-        snapshots = SnapshotFiles.open(
+        snapshots = SnapshotFiles(
             settings.node.data_dir,
             cluster_id=plan.identity.cluster_id,
             machine=machine_name,
