@@ -182,6 +182,9 @@ class Raft:
     proposals_inflight_max: int = _setting(
         1, "Entries proposed and not yet committed; the next batch gathers meanwhile.", "entries", ge=1
     )
+    disk_stall_ms_max: int = _setting(
+        10_000, "A leader whose disk has not answered for so long hands over, or steps down.", "milliseconds", ge=100
+    )
     no_leader_wait_ms: int = _setting(
         3000, "How long a command waits for a leader before -CLUSTERDOWN.", "milliseconds", ge=0
     )

@@ -89,15 +89,17 @@ def on_elected(node: Node) -> None:
     node.keep_peers()
 
 
-def on_committed(node: Node) -> None:
-    """The commit index has moved: take the next step of a change, if its last one is committed now."""
-    if not node.membership_is_committed:
-        return
+def on_membership_committed(node: Node) -> None:
+    """Take the next step of a change. Of a joint membership one is told with each commit, for whoever comes to lead."""
     if node.membership.is_joint:
-        _append(node, last_step(node.membership))
+        if node.role is Role.LEADER:
+            _append(node, last_step(node.membership))
         return
     node.is_changing = False
-    if node.id not in node.voters:
+    if node.is_removed:
+        # Nothing more may ever be written here, and after a restart it must still know.
+        node.write_commit()
+    if node.role is Role.LEADER and node.id not in node.voters:
         leave(node)
 
 

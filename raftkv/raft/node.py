@@ -433,7 +433,7 @@ class Node:
         self.voter_peers = tuple(sorted(self.voters - {self.id}))
         self.asked = ()
         self.is_changing = True
-        """Whether, as leader, something is to be done when this membership is committed."""
+        """Whether something is to be done when this membership is committed."""
         if self.role is Role.LEADER:
             changes.on_adopted(self)
         self.keep_peers()
@@ -453,8 +453,12 @@ class Node:
         if index > self.log.commit:
             self.log.commit = index
             self.log.check()
-            if self.is_changing and self.role is Role.LEADER:
-                changes.on_committed(self)
+            if self.is_changing and self.memberships.index <= index:
+                changes.on_membership_committed(self)
+
+    def write_commit(self) -> None:
+        """Have the commit index on disk although nothing else is written."""
+        self._hard_state_changed = True
 
     def reset_election_timer(self) -> None:
         settings = self.settings

@@ -684,15 +684,14 @@ class Replica:
     def _on_snapshot_received(self, info: SnapshotInfo) -> None:
         """The leader's snapshot is here, durable and sound: it replaces what this member had."""
         node, meta = self.node, info.meta
-        if meta.index <= node.log.commit:
+        if not node.install_snapshot(meta.index, meta.term, decode_membership(meta.membership)):
             return  # the log has come that far by itself
         for work in self._proposals.on_skipped(meta.index):
             work.sink.on_unknown(OUTCOME_UNKNOWN)
         self._restore(info)
-        node.install_snapshot(meta.index, meta.term, self.membership)
         self._follow_membership(self.membership)
         self._look_at_ledger()
-        if node.leader_id is not None and node.role is not Role.LEADER:
+        if node.leader_id is not None:
             node.promise(node.leader_id, SnapshotReply(node.term, meta.index, info.size_bytes, True))
 
     def _restore(self, info: SnapshotInfo) -> None:

@@ -217,6 +217,7 @@ def replica_settings(settings: Settings) -> ReplicaSettings:
             election_timeout_ms_max=raft.election_timeout_ms_max,
             heartbeat_interval_ms=raft.heartbeat_interval_ms,
             min_majority=settings.cluster.min_majority,
+            disk_stall_ms_max=raft.disk_stall_ms_max,
             append_entries_max=raft.append_entries_max,
             append_bytes_max=raft.append_bytes_max,
             inflight_appends_max=raft.inflight_appends_max,

@@ -392,6 +392,14 @@ def test_removed_members_learn_of_it_and_are_then_left_alone() -> None:
     assert cluster.leaders() == [1]
 
 
+def test_a_removed_member_knows_it_after_a_restart() -> None:
+    cluster = elected()
+    cluster.change(1, Membership((1, 2)))
+    cluster.run(300)
+    cluster.restart(3)
+    assert cluster[3].is_removed
+
+
 def test_who_is_down_when_it_is_removed_is_waited_for_a_bounded_time() -> None:
     cluster = elected(3, farewell_ms_max=500)
     cluster.crash(3)
