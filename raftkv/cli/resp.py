@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Self
 
 import hiredis
@@ -18,6 +18,7 @@ from raftkv.settings import split_address
 from raftkv.wire.resp_decode import NOTHING_YET
 
 RECEIVE_BYTES = 1 << 20
+LOOK_S = 0.5
 
 Password = Annotated[str, typer.Option(envvar="RAFTKV_CLIENT_REQUIREPASS", help="For members with requirepass.")]
 
@@ -77,20 +78,28 @@ class Connection:
 
     def call(self, *words: str) -> Any:
         """The reply to one command."""
-        self.send(words)
-        reply = self.poll(self._timeout_s)
+        self._send(words)
+        reply = self._poll(self._timeout_s)
         if reply is NOTHING_YET:
             raise Unreachable("timed out")
         return reply
 
-    def send(self, words: Sequence[str]) -> None:
+    def call_patiently(self, *words: str, look: Callable[[], object]) -> Any:
+        """The same for what may take any time. `look` is called again and again meanwhile, and ends it by raising: a
+        member that has gone without closing its connections is not noticed otherwise."""
+        self._send(words)
+        while (reply := self._poll(LOOK_S)) is NOTHING_YET:
+            look()
+        return reply
+
+    def _send(self, words: Sequence[str]) -> None:
         try:
             self._socket.sendall(hiredis.pack_command(tuple(words)))
         except OSError as error:
             raise _unreachable(error) from error
 
-    def poll(self, wait_s: float) -> Any:
-        """The next reply; NOTHING_YET when none has come after `wait_s`, and the next call waits on for it."""
+    def _poll(self, wait_s: float) -> Any:
+        """The next reply; NOTHING_YET when none has come after `wait_s`."""
         deadline = time.monotonic() + wait_s
         while (reply := self._reader.gets()) is NOTHING_YET:
             left = deadline - time.monotonic()
