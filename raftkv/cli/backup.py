@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -73,7 +73,7 @@ def backup(
     try:
         _show(_make(member, password, str(file)))
     except Unreachable as error:
-        raise Unreachable(f"{member}: {error}; no backup was made") from error
+        raise NotDone(f"{error}; no backup was made") from error
     except OSError as error:
         raise NotDone(f"{error.filename or file}: {error.strerror or error}; no backup was made") from error
 
@@ -123,8 +123,8 @@ def _wait_until_current(address: str, password: str) -> None:
         while own["applied"] < wanted:
             if time.monotonic() > patient_until:
                 raise NotDone(
-                    f"{address} has applied entry {own['applied']}, and {wanted} is committed: it is too far behind for a"
-                    " backup. Ask another member"
+                    f"{address} has applied entry {own['applied']}, and {wanted} is committed: it is too far behind"
+                    " for a backup. Ask another member"
                 )
             time.sleep(CATCH_UP_LOOK_S)
             own = fetch(address, password, TIMEOUT_S)

@@ -151,6 +151,8 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
     for name in ("id", "role", "leads", "peer address", "client address", "connected", "match"):
         table.add_column(name, justify="right" if name in ("id", "match") else "left", overflow="fold")
     for row in rows:
+        if row["role"] == "none":
+            continue  # removed, and about to hear of it
         table.add_row(
             str(row["id"]),
             str(row["role"]),

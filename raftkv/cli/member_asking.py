@@ -15,7 +15,7 @@ from typing import Any
 
 from raftkv.cli.resp import Connection, Refused, Unreachable
 from raftkv.cli.status import Status, fetch
-from raftkv.errors import OutcomeUnknown, RaftkvError
+from raftkv.errors import NotDone, OutcomeUnknown, RaftkvError
 
 PATIENCE_S = 30.0
 """For elections and members that start again, without anything getting on."""
@@ -32,7 +32,7 @@ Tell = Callable[[Status], None]
 def carry_out(command: Sequence[str], at: str, password: str, tell: Tell) -> Any:
     """The answer when it is done. `tell` hears meanwhile how the leader, or the member that was asked, sees it.
 
-    Raises Refused when the cluster will not do it, Unreachable when nobody could be asked, and OutcomeUnknown when
+    Raises Refused when the cluster will not do it, NotDone when nobody could be asked, and OutcomeUnknown when
     nothing got on for PATIENCE_S.
     """
     return _Asking(command, at, password, tell).until_done()
@@ -64,17 +64,17 @@ class _Asking:
             try:
                 return self._ask(address)
             except Unreachable as error:
-                reason: RaftkvError = error
+                reason = str(error)
                 self._addresses.rotate(-1)
             except Refused as error:
                 if error.code not in AGAIN:
                     raise
-                reason = error
+                reason = f"{address}: {error}"
                 self._follow(error)
             if self._has_waited:
                 patient_until = time.monotonic() + PATIENCE_S
             if time.monotonic() >= patient_until:
-                raise self._given_up(f"{address}: {reason}")
+                raise self._given_up(reason)
             time.sleep(RETRY_S)
 
     def _ask(self, address: str) -> Any:
@@ -106,7 +106,7 @@ class _Asking:
 
     def _given_up(self, reason: str) -> RaftkvError:
         if not self._was_sent:
-            return Unreachable(f"nothing was done: {reason}")
+            return NotDone(f"nothing was done: {reason}")
         return OutcomeUnknown(
             f"it is not certain whether this was done, or still will be ({reason}). See `raftkv member list`; to give "
             "the same command again is harmless"

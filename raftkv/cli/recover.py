@@ -7,6 +7,7 @@ stays in a file beside the data.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +18,7 @@ import typer
 from raftkv.cli.restore import members_table
 from raftkv.cluster.recovery import Founders, Plan, Recovery
 from raftkv.errors import YourFault
+from raftkv.raft.membership import Membership
 from raftkv.storage.files import Files
 
 EXAMPLES = """\
@@ -50,7 +52,7 @@ def recover(
         recovery.carry_out()
         now = datetime.now(UTC)
         report = _report(plan, now)
-        name = f"RECOVERED-{now.strftime('%Y%m%dT%H%M%SZ')}.txt"
+        name = f"RECOVERED-{now:%Y%m%dT%H%M%SZ}.txt"
         Files().replace_whole(str(directory), name, report.encode())
     typer.echo(report)
     typer.echo(f"This is kept in {directory / name}")
@@ -67,41 +69,37 @@ def _ask(yes: bool) -> None:
 
 
 def _warning(plan: Plan) -> str:
-    lines = [
-        f"Member {plan.owner.member_id} of cluster {plan.owner.cluster_id} is to become the cluster, as it is on this disk.",
-        f"  members until now   {_listed(plan.before.members)}",
-        f"  members afterwards  {_listed(plan.after.members)}; {_listed(plan.after.removed)} never again",
-        "LOST: every write that was acknowledged by others and that this member does not have.",
-        f"MADE TRUE: everything that this member has, up to entry {plan.index - 1}"
-        + (" (entries {} to {} may never have been acknowledged)".format(*plan.doubtful) if plan.doubtful else "")
-        + ".",
-        "The others must not be running, and must never be started again with their data: they would go on as the old"
-        " cluster.",
-    ]
-    return "\n".join(lines)
+    doubtful = " (entries {} to {} may never have been acknowledged)".format(*plan.doubtful) if plan.doubtful else ""
+    return f"""\
+Member {plan.owner.member_id} of cluster {plan.owner.cluster_id} is to become the cluster, as it is on this disk.
+  members until now   {_listed(plan.before.members)}
+  members afterwards  {_listed(plan.after.members)}; never again: {_listed(plan.after.removed)}
+LOST: every write that others acknowledged and that this member does not have.
+MADE TRUE: everything that this member has, up to entry {plan.index - 1}{doubtful}.
+The others must not run, and must never be started again with their data: they could go on as the old cluster."""
 
 
 def _report(plan: Plan, now: datetime) -> str:
-    owner, addresses = plan.owner, plan.after.addresses
-    others = [member for member in plan.after.learners if member != owner.member_id]
-    lines = [
-        f"Recovered on {now.strftime('%Y-%m-%d %H:%M:%S UTC')}: member {owner.member_id} of cluster {owner.cluster_id}",
-        f"  appended    entry {plan.index} of term {plan.term}: members {addresses}",
-        f"  committed   up to {plan.index} (was known to be: up to {plan.commit})",
-        f"  before      voters {list(plan.before.voters)}, outgoing {list(plan.before.outgoing)}, learners"
-        f" {list(plan.before.learners)}",
-        f"  never again {list(plan.after.removed)}",
-        "Now start it as before, with the same settings (cluster.members too: it says how the cluster began, not who",
-        "belongs to it now). It leads at once. Then grow the cluster: raftkv serve --id NEW --data DIR --join HOST:PORT.",
-        "Ids of members that are gone are never used again, and their data must not be started.",
-    ]
+    before, others = plan.before, plan.after.learners
+    report = f"""\
+Recovered on {now:%Y-%m-%d %H:%M:%S} UTC: member {plan.owner.member_id} of cluster {plan.owner.cluster_id}
+  appended     entry {plan.index} of term {plan.term}: members {_addresses(plan.after)}
+  committed    up to {plan.index}; before, up to {plan.commit} was known to be
+  before       voters {_listed(before.voters)}; outgoing {_listed(before.outgoing)}; learners {_listed(before.learners)}
+  never again  {_listed(plan.after.removed)}
+Start this member as before, with the same settings: cluster.members too, which says how the cluster began, and not who
+belongs to it now. It leads at once. Others join it with new ids: raftkv serve --id NEW --data DIR --join HOST:PORT
+"""
     if others:
-        lines.append(
-            f"Start {_listed(others)} with empty data directories, by raftkv serve --rebuild: each votes again once it has"
-            " everything."
-        )
-    return "\n".join(lines) + "\n"
+        report += f"""\
+Start {_listed(others)} by raftkv serve --rebuild, never with their old data: each votes once it has everything.
+"""
+    return report
 
 
-def _listed(ids: tuple[int, ...] | frozenset[int] | list[int]) -> str:
+def _listed(ids: Iterable[int]) -> str:
     return ", ".join(map(str, sorted(ids))) or "none"
+
+
+def _addresses(membership: Membership) -> str:
+    return ", ".join(f"{member}={address}" for member, address in membership.addresses.items())

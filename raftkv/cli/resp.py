@@ -24,7 +24,11 @@ Password = Annotated[str, typer.Option(envvar="RAFTKV_CLIENT_REQUIREPASS", help=
 
 
 class Unreachable(NotDone):
-    """Nobody answered there in time."""
+    """Nobody answered there in time. `reason`: how that showed."""
+
+    def __init__(self, address: str, reason: str) -> None:
+        super().__init__(f"{address}: {reason}")
+        self.reason = reason
 
 
 class Refused(YourFault):
@@ -54,6 +58,7 @@ class Connection:
 
     def __init__(self, address: str, timeout_s: float, password: str = "", *, raw: bool = False) -> None:
         """`timeout_s` bounds each wait, not the whole."""
+        self._address = address
         try:
             target = split_address(address)
         except ValueError as error:
@@ -61,7 +66,7 @@ class Connection:
         try:
             self._socket = socket.create_connection(target, timeout_s)
         except OSError as error:
-            raise _unreachable(error) from error
+            raise self._unreachable(error) from error
         self._timeout_s = timeout_s
         self._reader = hiredis.Reader(
             encoding=None if raw else "utf-8",
@@ -81,7 +86,7 @@ class Connection:
         self._send(words)
         reply = self._poll(self._timeout_s)
         if reply is NOTHING_YET:
-            raise Unreachable("timed out")
+            raise Unreachable(self._address, "timed out")
         return reply
 
     def call_patiently(self, *words: str, look: Callable[[], object]) -> Any:
@@ -93,10 +98,11 @@ class Connection:
         return reply
 
     def _send(self, words: Sequence[str]) -> None:
+        command: tuple[Any, ...] = tuple(words)
         try:
-            self._socket.sendall(hiredis.pack_command(tuple(words)))
+            self._socket.sendall(hiredis.pack_command(command))
         except OSError as error:
-            raise _unreachable(error) from error
+            raise self._unreachable(error) from error
 
     def _poll(self, wait_s: float) -> Any:
         """The next reply; NOTHING_YET when none has come after `wait_s`."""
@@ -117,11 +123,11 @@ class Connection:
         except TimeoutError:
             return
         except OSError as error:
-            raise _unreachable(error) from error
+            raise self._unreachable(error) from error
         finally:
             self._socket.settimeout(self._timeout_s)
         if not data:
-            raise Unreachable("closed the connection")
+            raise Unreachable(self._address, "closed the connection")
         self._reader.feed(data)
 
     def close(self) -> None:
@@ -133,6 +139,5 @@ class Connection:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-
-def _unreachable(error: OSError) -> Unreachable:
-    return Unreachable(error.strerror or str(error))
+    def _unreachable(self, error: OSError) -> Unreachable:
+        return Unreachable(self._address, error.strerror or str(error))

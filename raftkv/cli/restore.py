@@ -1,4 +1,4 @@
-"""``raftkv restore``: the data directory of one member of a new cluster, made from a backup. See `cluster/offline.py`."""
+"""``raftkv restore``: the data directory of a member of a new cluster, made from a backup by `cluster/offline.py`."""
 
 from __future__ import annotations
 

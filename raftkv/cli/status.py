@@ -99,8 +99,8 @@ def members_table(answers: Mapping[str, Status | RaftkvError]) -> Table:
     table = _table("members", columns, left=("address", "role"))
     for address, answer in answers.items():
         if isinstance(answer, RaftkvError):
-            kind = "unreachable" if isinstance(answer, Unreachable) else "error"
-            table.add_row(address, "", Text(f"{kind}: {answer}", "red"))
+            text = f"unreachable: {answer.reason}" if isinstance(answer, Unreachable) else f"error: {answer}"
+            table.add_row(address, "", Text(text, "red"))
             continue
         role = str(answer.get("role", "?"))
         numbers = [_cell(answer, key) for key in columns[3:-1]]
