@@ -17,8 +17,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from raftkv.cli.member_asking import REACH_S, Tell, carry_out, leaders_view
-from raftkv.cli.resp import Connection, Password, full_address
+from raftkv.cli.member_asking import REACH_S, Tell, carry_out
+from raftkv.cli.resp import Connection, Password, Unreachable, full_address
 from raftkv.cli.status import Status, fetch, wide_console
 
 app = typer.Typer(help="Change or list the members of a cluster.", no_args_is_help=True, rich_markup_mode="rich")
@@ -99,11 +99,19 @@ def demote(member_id: ID, at: At = HERE, password: Password = "") -> None:
 @app.command(name="list", epilog=EXAMPLES_LIST)
 def list_(at: At = HERE, password: Password = "") -> None:
     """Show the members, their roles and addresses, as the leader sees them."""
-    status = leaders_view(fetch(full_address(at), password, REACH_S), password)
-    seen_by = str(status.get("leader_address") if status.get("role") == "leader" else "")
-    with Connection(seen_by or full_address(at), REACH_S, password) as connection:
-        rows = connection.call("RAFT.NODE", "LIST")
+    here = full_address(at)
+    leader = fetch(here, password, REACH_S).get("leader_address") or here
+    try:
+        rows = _rows(leader, password)
+    except Unreachable:
+        rows = _rows(here, password)
     wide_console().print(_table(rows))
+
+
+def _rows(address: str, password: str) -> list[dict[str, Any]]:
+    with Connection(address, REACH_S, password) as connection:
+        rows: list[dict[str, Any]] = connection.call("RAFT.NODE", "LIST")
+    return [row for row in rows if row["role"] != "none"]  # "none" was removed, and is about to hear of it
 
 
 def transfer(
@@ -151,8 +159,6 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
     for name in ("id", "role", "leads", "peer address", "client address", "connected", "match"):
         table.add_column(name, justify="right" if name in ("id", "match") else "left", overflow="fold")
     for row in rows:
-        if row["role"] == "none":
-            continue  # removed, and about to hear of it
         table.add_row(
             str(row["id"]),
             str(row["role"]),
