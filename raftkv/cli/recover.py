@@ -61,11 +61,15 @@ def recover(
 def _ask(yes: bool) -> None:
     if yes:
         return
-    if not sys.stdin.isatty():
+    if not _is_terminal():
         raise YourFault("nothing was changed: there is no terminal to ask on; --yes goes on without asking")
     if not typer.confirm("Go on?"):
         typer.echo("nothing was changed")
         raise typer.Exit(1)
+
+
+def _is_terminal() -> bool:
+    return sys.stdin.isatty()
 
 
 def _warning(plan: Plan) -> str:

@@ -19,7 +19,7 @@ import msgspec
 
 from raftkv.cluster import founding
 from raftkv.cluster.identity import cluster_id
-from raftkv.errors import NotDone, YourFault
+from raftkv.errors import NotDone, StorageFailed, YourFault
 from raftkv.raft.membership import Membership
 from raftkv.raft.messages import HardState
 from raftkv.storage.files import Files
@@ -85,10 +85,12 @@ def restore(
         _write_snapshot(files, backup, data_dir, cluster, on_bytes)
         _write_log(files, backup.meta, data_dir, member_id, cluster)
         founding.store(files, data_dir, cluster)
-    except OSError as error:
+    except (OSError, StorageFailed) as error:
+        # The log's own words speak of what was acknowledged, and here nothing was.
+        reason = error.__cause__ or error
         raise NotDone(
-            f"{error.filename or data_dir}: {error.strerror or error}. Nothing was restored: remove what is in"
-            f" {data_dir}, see to the disk, and restore again"
+            f"{data_dir}: {reason}. Nothing was restored: see to the disk, remove what is in that directory, and restore"
+            " again"
         ) from error
 
 
