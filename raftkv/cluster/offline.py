@@ -89,8 +89,8 @@ def restore(
         # The log's own words speak of what was acknowledged, and here nothing was.
         reason = error.__cause__ or error
         raise NotDone(
-            f"{data_dir}: {reason}. Nothing was restored: see to the disk, remove what is in that directory, and restore"
-            " again"
+            f"{data_dir}: {reason}. Nothing was restored: see to the disk, remove what is in that directory, and"
+            " restore again"
         ) from error
 
 
