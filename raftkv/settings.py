@@ -249,7 +249,7 @@ class Machine:
     )
     options: dict[str, str | int | float | bool] = _setting(  # noqa: RUF009 (it makes a default_factory)
         {},
-        "Keyword arguments for that class. As flag (then all are text): key=value,key=value.",
+        "Keyword arguments for that class.: key=value,key=value.",
         "key = value",
     )
     strict: bool = _setting(

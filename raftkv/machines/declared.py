@@ -16,12 +16,12 @@
 
 What the class body says once is used for everything: the signature is the command's arity, the conversion of its
 arguments and its errors (`signatures.py`); the docstring is its help and its entry in COMMAND DOCS; the annotations are
-the state, its snapshots and its undoing (`state.py`).
+the state (`fields.py`), its snapshots and its undoing (`state.py`).
 
-A handler that raises `Refusal` answers that error; one that raises anything else answers "ERR internal error", which is
-logged. In both cases the state is as before the command, and all members do and answer the same. MemoryError and
-RecursionError are no answers, since they come to one member alone: they leave, and the member begins again from its
-log.
+A handler that raises `Refusal`, or returns an `Error`, answers that error; one that raises anything else answers "ERR
+internal error", which is logged. In each case the state is as before the command, and all members do and answer the
+same. MemoryError and RecursionError are no answers, since they may come to one member alone: they leave, and the member
+begins again from its log.
 
 What handlers find in `self`: the state; `context` (index, term, time_ms, random, members, session; in a read: now_ms);
 `time_ms`, the time of the newest entry, also in reads.
@@ -39,13 +39,14 @@ from typing import Any, ClassVar, Final, Self
 
 import msgspec
 
+from raftkv.machines.fields import declared_fields
 from raftkv.machines.interface import Command, Context, Effect, Kind, ReadContext, StateMachine, command_table
 from raftkv.machines.marks import ASKS_FOR, MARK, EffectMark, Mark, marked_methods
 from raftkv.machines.replies import OK, Error, Reply, unknown_command, wrong_arity
 from raftkv.machines.returned import reply_of
 from raftkv.machines.signatures import DeclarationError, Refusal, Signature
 from raftkv.machines.state import Journal, Map, StateError
-from raftkv.machines.values import checked, require_immutable, require_key
+from raftkv.machines.values import checked
 
 _log = logging.getLogger("raftkv.machine")
 
@@ -75,6 +76,11 @@ class Machine(StateMachine):
     """Name -> (its method, whether that wants the effect's id)."""
 
     _fields: ClassVar[dict[str, Any]] = {}
+    """Name -> its type."""
+
+    _first_values: ClassVar[dict[str, Any]] = {}
+    """Of the plain fields, as `values.checked` returns them."""
+
     commands: Mapping[bytes, Command] = {}
     _journal: Journal
     _position: int
@@ -84,13 +90,14 @@ class Machine(StateMachine):
         super().__init_subclass__(**more)
         if "name" not in cls.__dict__:
             cls.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", cls.__name__).lower()
-        cls._fields = {**cls._fields, **_declared_fields(cls)}
+        cls._fields, cls._first_values = declared_fields(cls, Machine)
         cls._handlers, cls._effects, cls.commands = {}, {}, {}
         owners: dict[str, str] = {}
         for attribute, (mark, function) in marked_methods(cls).items():
             if isinstance(mark, EffectMark):
                 cls._effects[attribute] = (function, "effect_id" in inspect.signature(function).parameters)
-                if attribute in vars(cls):
+                if not hasattr(getattr(cls, attribute), ASKS_FOR):
+                    # Its own, or of a base that is no machine. Left as it is, every member would do it.
                     setattr(cls, attribute, _asking(attribute, mark, function))
                 continue
             row, handler = _declared_command(cls, attribute, function, mark)
@@ -110,10 +117,8 @@ class Machine(StateMachine):
         put(machine, "context", ReadContext(0))
         put(machine, "time_ms", 0)
         for name, kind in cls._fields.items():
-            if typing.get_origin(kind) is Map:
-                put(machine, name, Map(journal, name, *typing.get_args(kind)))
-            else:
-                put(machine, name, getattr(cls, name))
+            is_plain = name in cls._first_values
+            put(machine, name, cls._first_values[name] if is_plain else Map(journal, name, *typing.get_args(kind)))
         return machine
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -182,29 +187,38 @@ class Machine(StateMachine):
         return self._carry_out(handler, argv)
 
     def _carry_out(self, handler: _Handler, argv: list[bytes]) -> Reply:
-        journal, effects = self._journal, getattr(self.context, "effects", None)
-        effects_before = len(effects) if effects else 0
+        journal = self._journal
+        effects_before = len(getattr(self.context, "effects", ()))
         journal.is_open = handler.writes
         try:
             arguments, options = handler.signature.convert(argv)
             result = handler.call(self, *arguments, **options)
-            return OK if result is None and handler.answers_ok else reply_of(result)
+            reply = OK if result is None and handler.answers_ok else reply_of(result)
         except (MemoryError, RecursionError):
-            # Whether it comes depends on the process, not on the log: as a reply, it would make members differ.
+            # Whether it comes depends on the process, not on the log: as a reply, it would make members differ. A limit
+            # counted from this frame is no way out: a warm cache, or a value that shares its parts, recurses less.
             raise
         except Exception as error:
-            journal.undo()
-            if effects:
-                del effects[effects_before:]
+            self._undo(effects_before)
             if isinstance(error, Refusal):
                 return Error(error.text)
             _log.exception("%s: %r raised", type(self).__name__, handler.signature.name)
             return Error(
                 f"ERR internal error in '{handler.signature.name}': {type(error).__name__}; nothing was changed"
             )
+        else:
+            if type(reply) is Error:
+                self._undo(effects_before)
+            return reply
         finally:
             journal.keep()
             journal.is_open = False
+
+    def _undo(self, effects_before: int) -> None:
+        """As if the present command had not been; so many effects were asked for before it."""
+        self._journal.undo()
+        if isinstance(self.context, Context):
+            del self.context.effects[effects_before:]
 
     def run_effect(self, effect: Effect, effect_id: str) -> Any:
         if effect.name not in self._effects:
@@ -215,10 +229,10 @@ class Machine(StateMachine):
     # ---- the whole state
 
     def _plain_fields(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name, kind in self._fields.items() if typing.get_origin(kind) is not Map}
+        return {name: getattr(self, name) for name in self._first_values}
 
     def _maps(self) -> dict[str, Map[Any, Any]]:
-        return {name: getattr(self, name) for name, kind in self._fields.items() if typing.get_origin(kind) is Map}
+        return {name: getattr(self, name) for name in self._fields if name not in self._first_values}
 
     def snapshot(self) -> Iterator[bytes]:
         encode, maps = msgspec.msgpack.encode, self._maps()
@@ -239,9 +253,8 @@ class Machine(StateMachine):
         time_ms, plain = msgspec.msgpack.decode(next(slices))
         for content in maps.values():
             content.empty()
-        for name in self._plain_fields():
-            value = convert(plain[name], self._fields[name]) if name in plain else getattr(type(self), name)
-            put(self, name, value)
+        for name, first in self._first_values.items():
+            put(self, name, convert(plain[name], self._fields[name]) if name in plain else first)
         put(self, "time_ms", time_ms)
         for part in slices:
             name, items = msgspec.msgpack.decode(part)
@@ -269,35 +282,6 @@ def _asking(name: str, mark: EffectMark, function: Callable[..., Any]) -> Callab
     setattr(ask, MARK, mark)
     setattr(ask, ASKS_FOR, function)
     return ask
-
-
-def _declared_fields(cls: type) -> dict[str, Any]:
-    own = [name for name in inspect.get_annotations(cls) if not name.startswith("_") and name not in _NO_STATE]
-    try:
-        kinds = typing.get_type_hints(cls) if own else {}
-    except NameError as error:
-        raise DeclarationError(
-            f"{cls.__name__}: {error}; types of its fields must be defined at module level"
-        ) from error
-    fields = {name: kinds[name] for name in own if typing.get_origin(kinds[name]) is not ClassVar}
-    for name, kind in fields.items():
-        where = f"{cls.__name__}.{name}"
-        if typing.get_origin(kind) is Map:
-            key_type, value_type = typing.get_args(kind)
-            require_key(key_type, where)
-            for part in (key_type, value_type):
-                require_immutable(part, where)
-            continue
-        if kind is Map:
-            raise DeclarationError(f"{where}: say of what: Map[str, int]")
-        require_immutable(kind, where)
-        if not hasattr(cls, name):
-            raise DeclarationError(f"{where} needs a first value: {name}: {getattr(kind, '__name__', kind)} = ...")
-        setattr(cls, name, checked(getattr(cls, name), kind, where))
-    return fields
-
-
-_NO_STATE: Final = frozenset({"name", "version", "commands", "context", "time_ms"})
 
 
 def _declared_command(cls: type, attribute: str, function: Any, mark: Mark) -> tuple[Command, _Handler]:

@@ -1,5 +1,7 @@
 """What a handler has returned, as a reply that can be sent: an allow-list of what `wire/resp_encode.py` can write.
 
+All but a Push: that is no answer, and a RESP3 client would go on waiting for one.
+
 Judged where the handler can still be undone. Were it found out when the reply is written, the command would be done,
 and its client cut off.
 """
@@ -10,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from raftkv.machines.numbers import INT64_MAX, INT64_MIN
-from raftkv.machines.replies import Error, NullArray, Push, Reply, SetReply, Simple, Verbatim
+from raftkv.machines.replies import Error, NullArray, Reply, SetReply, Simple, Verbatim
 
 DEPTH_MAX: Final = 16
 """Of lists within lists: far below where Python's stack ends, and above what clients can read (hiredis: 9)."""
@@ -43,8 +45,8 @@ def reply_of(result: Any, depth: int = 0) -> Reply:
         return [reply_of(item, depth + 1) for item in result]
     if isinstance(result, dict):
         return {_key(key): reply_of(value, depth + 1) for key, value in result.items()}
-    if kind in (SetReply, Push):
-        return kind([reply_of(item, depth + 1) for item in result.items])  # type: ignore[no-any-return]
+    if kind is SetReply:
+        return SetReply([reply_of(item, depth + 1) for item in result.items])
     if kind in (Simple, Error) and type(result.text) is str:
         result.text.encode()
         return result  # type: ignore[no-any-return]

@@ -120,14 +120,19 @@ class Map(MutableMapping[K, V], Generic[K, V]):
         self._journal.note(self._put, key, self._values[key])
         self._put(key, MISSING)
 
+    def clear(self) -> None:
+        """Take everything out, at the cost of one change."""
+        self._journal.note(self._hold, self._values, self._keys, self._walks)
+        self._hold({}, SortedList(), [])
+
     def _checked_key(self, key: K) -> K:
         """Never a bool in place of the equal int, nor a subclass with an order of its own: one such key, and the
         order of all is lost."""
         return checked(key, self.key_type, f"a key of {self._name}")  # type: ignore[no-any-return]
 
     def _put(self, key: K, value: Any) -> None:
-        """The one place where the content changes. MISSING: take the key out. The sorted keys come first: they alone
-        compare, so whatever raises there leaves both as they were."""
+        """The one place where the content changes key by key. MISSING: take the key out. The sorted keys come first:
+        they alone compare, so whatever raises there leaves both as they were."""
         before = self._values.get(key, MISSING)
         for walk in self._walks:
             walk.keep(key, before)
@@ -141,6 +146,12 @@ class Map(MutableMapping[K, V], Generic[K, V]):
             self._keys.add(key)
             self._changes += 1
         self._values[key] = value
+
+    def _hold(self, values: dict[K, V], keys: Any, walks: list[MapWalk]) -> None:
+        """Have other content as a whole. Walks stay with the content that they go through: nobody changes it while it
+        is put aside, so there is nothing to tell them; if it is put back, they are told of changes again."""
+        self._values, self._keys, self._walks = values, keys, walks
+        self._changes += 1
 
     # ---- the whole
 
@@ -161,7 +172,5 @@ class Map(MutableMapping[K, V], Generic[K, V]):
         self._keys.update(key for key, _ in items)
 
     def empty(self) -> None:
-        """Forget everything, without a way back: for restoring. Walks that are under way keep the old content."""
-        self._values = {}
-        self._keys = SortedList()
-        self._walks = []
+        """Forget everything, without a way back: for restoring."""
+        self._hold({}, SortedList(), [])

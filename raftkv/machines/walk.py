@@ -1,7 +1,8 @@
 """A walk through a Map for a snapshot: the items as they were at its begin, in slices, while the Map goes on changing.
 
 The Map tells of each change before it makes it (`keep`), and what lies ahead of the walk is kept as it was. The walk
-then goes through two sorted rows of keys side by side, the Map's and the kept ones, and drops what it has passed.
+then goes through two sorted rows of keys side by side, the Map's and the kept ones, and drops what it has passed. A Map
+that is cleared leaves its old content to the walk.
 """
 
 from __future__ import annotations

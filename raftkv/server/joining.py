@@ -66,12 +66,13 @@ async def ask_to_be_added(settings: Settings, log: Any) -> None:
             try:
                 async with connect([address], password=settings.client.requirepass or None) as client:
                     await client.call(*command)
-                log.info("joined", as_learner=settings.cluster.learner)
-                return
             except (OSError, NotDone, OutcomeUnknown) as error:
                 log.warning("joining_delayed", by=address, reason=str(error))
             except RaftkvError as error:
                 if str(error).startswith("ERR"):
                     raise ConfigError("cluster", "join", settings.cluster.join, str(error)) from error
                 log.warning("joining_delayed", by=address, reason=str(error))
+            else:
+                log.info("joined", as_learner=settings.cluster.learner)
+                return
         await trio.sleep(RETRY_S)

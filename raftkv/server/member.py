@@ -199,6 +199,7 @@ class Member:
         known = None
         while True:
             if node.is_removed:
+                await self.drain()  # whoever asked this very member for it should hear that it is done
                 raise Removed(self._plan.identity.member_id, self._plan.identity.cluster_id)
             state = (node.role, node.term, node.leader_id)
             if state != known:

@@ -23,7 +23,7 @@ from raftkv.errors import ProtocolError, Removed
 from raftkv.raft.membership import Membership
 from raftkv.raft.node import Node
 from raftkv.server.links import Links
-from raftkv.settings import Settings, split_address
+from raftkv.settings import ID_MAX, Settings, split_address
 from raftkv.wire.peer import (
     HEADER_BYTES,
     FrameParser,
@@ -34,7 +34,7 @@ from raftkv.wire.peer import (
     payload_bytes_of,
 )
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 HELLO_BYTES_MAX = 64 * 1024
 KEEPALIVE_S = 6
 """A link whose other end does not even answer the kernel's probes for so long is closed."""
@@ -203,6 +203,8 @@ class Peers:
                 # The cluster's id is made from the members: this says what to look at.
                 return f"the member lists differ: {hello.members} there, {identity.members} here"
             return f"cluster {hello.cluster_id}, but this member belongs to {identity.cluster_id}"
+        if not 1 <= hello.member_id <= ID_MAX:
+            return f"member id {hello.member_id} is none: they are 1 to {ID_MAX}"
         if hello.member_id == identity.member_id:
             return f"member id {hello.member_id} is this member's own"
         if self._was_removed(hello):

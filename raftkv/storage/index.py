@@ -73,7 +73,10 @@ class EntryIndex:
         """See `Write.base`."""
         if self.has(base):
             self._drop_up_to(base)
-            return
+        else:
+            self.forget_all(base)
+
+    def forget_all(self, base: Position) -> None:
         self.base, self._held_from = base, base[0] + 1
         self._places, self._lengths, self._crcs = array("Q"), array("I"), array("I")
         self.runs, self._last_term = [], -1

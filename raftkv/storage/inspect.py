@@ -97,8 +97,8 @@ def _segment_lines(scan: Scan, shown: int) -> Iterator[str]:
 
 def _frame_text(batch: Batch, buf: memoryview, frame: Frame) -> str:
     if frame[0] == BASE:
-        index, term = base_of(batch, buf, frame)
-        return f"base index={index} term={term} bytes={frame[2]}"
+        (index, term), keeps = base_of(batch, buf, frame)
+        return f"base index={index} term={term} keeps={str(keeps).lower()} bytes={frame[2]}"
     if frame[0] != ENTRY:
         state = hard_state_of(batch, buf, frame)
         return f"hard_state term={state.term} vote={state.vote} commit={state.commit} bytes={frame[2]}"

@@ -26,7 +26,7 @@ from raftkv.errors import BrokenInvariant
 from raftkv.raft.messages import Entry, HardState
 from raftkv.storage.damage import corrupt
 from raftkv.storage.directory import FORMAT_VERSION, Owner, unknown_version
-from raftkv.storage.interface import Position, Write
+from raftkv.storage.interface import Write
 
 SECTOR_BYTES = 512
 SEGMENT_HEADER_BYTES = SECTOR_BYTES
@@ -55,7 +55,7 @@ _ENDINGS = [b"\xff" + bytes(padding) for padding in range(ALIGN_BYTES)]
 _encode = msgspec.msgpack.Encoder().encode
 decode_entry = msgspec.msgpack.Decoder(Entry).decode
 decode_hard_state = msgspec.msgpack.Decoder(HardState).decode
-decode_base = msgspec.msgpack.Decoder(Position).decode
+decode_base = msgspec.msgpack.Decoder(tuple[int, int, bool]).decode
 
 Placed = tuple[int, int, int, int, int]
 """An entry in a file: index, term, offset of its body in the file, length, CRC."""
@@ -103,11 +103,12 @@ def decode_segment_header(path: str, buf: bytes) -> tuple[SegmentHeader, int]:
 
 
 def encode_batch(
-    writes: Sequence[Write], sequence: int, seed: int, offset: int, last_index: int
+    writes: Sequence[Write], sequence: int, seed: int, offset: int, last_index: int, *, keeps: bool = False
 ) -> tuple[list[bytes], int, list[Placed]]:
     """One batch for `offset` in a segment: its buffers, its size, and where its entries come to lie.
 
-    `last_index` is the log's last index before; a base among `writes` is already in it. Raises BrokenInvariant when
+    `last_index` is the log's last index before; a base among `writes` is already in it,
+    and `keeps` tells whether the log has that entry, so that what follows it is kept. Raises BrokenInvariant when
     entries are not consecutive, or leave a gap. One piece, because it is the hot path: an entry's data is copied once,
     by msgpack.
     """
@@ -118,7 +119,7 @@ def encode_batch(
     has_zeros = False
     for write in writes:
         if write.base is not None:
-            body = _encode(write.base)
+            body = _encode((*write.base, keeps))
             table += (BASE, len(body), crc32(body))
             bodies.append(body)
             length += len(body)

@@ -153,15 +153,19 @@ class Replay:
         self._scan = scan
         self._begun = False
         """Whether it is certain where the log begins."""
+        self._pending: Position | None = None
+        """The newest base that refers to what is gone."""
         for batch in scan.batches():
             buf = memoryview(batch.buf)
             for frame in batch.frames:
                 if frame[0] == ENTRY:
                     self._on_entry(batch, buf, frame)
                 elif frame[0] == BASE:
-                    self._on_base(base_of(batch, buf, frame))
+                    self._on_base(*base_of(batch, buf, frame))
                 else:
                     self.hard_state = hard_state_of(batch, buf, frame)
+        if self._pending is not None and not self._begun and self._pending[0] >= index.last:
+            self._begin(self._pending)
         if index.base != (0, 0) and not self._begun:
             oldest = scan.segments[0]
             raise corrupt(oldest.path, 0, f"the log begins with entry {index.base[0] + 1}, and nothing says why")
@@ -173,8 +177,10 @@ class Replay:
         was_cut = self._scan.oldest > 1 and not self._begun
         if was_cut and (index.last == index.base[0] or entry.index <= index.base[0]):
             # The first one, or one that replaces it: only a base can tell what came before.
-            index.begin_behind((entry.index - 1, -1))
+            index.forget_all((entry.index - 1, -1))
             self.memberships.clear()
+            if self._pending is not None and self._pending[0] == entry.index - 1:
+                self._begin(self._pending)
         if not index.base[0] < entry.index <= index.last + 1:
             raise corrupt(batch.segment.path, offset, f"entry {entry.index} follows entry {index.last}")
         if self.memberships and entry.index <= self.memberships[-1][0]:
@@ -184,27 +190,35 @@ class Replay:
         place = batch.segment.number << OFFSET_BITS | offset
         index.add(entry.index, entry.term, place, length, crc)
 
-    def _on_base(self, base: Position) -> None:
+    def _on_base(self, base: Position, keeps: bool) -> None:
         index = self._index
-        if base[0] < index.base[0]:
-            return  # of an earlier cut: a later one is still to come
-        if not self._begun and base[0] == index.base[0]:
-            index.base = base
-        elif not index.has(base):
+        if not keeps:
+            index.forget_all(base)
             self.memberships.clear()
+        elif not self._begun and base[0] != index.base[0] and not index.has(base):
+            # What it refers to is gone, so it is of an earlier cut than the last, or nothing is left behind it.
+            self._pending = base
+            return
+        self._begin(base)
+
+    def _begin(self, base: Position) -> None:
+        """It is certain now that the log begins behind `base`."""
+        index = self._index
+        if base[0] == index.base[0]:
+            index.base = base
         self._begun = True
         index.begin_behind(base)
         self.memberships = [each for each in self.memberships if each[0] > base[0]]
 
 
-def base_of(batch: Batch, buf: memoryview, frame: Frame) -> Position:
-    """The base in a frame. Raises StorageCorrupt."""
+def base_of(batch: Batch, buf: memoryview, frame: Frame) -> tuple[Position, bool]:
+    """The base in a frame, and whether the log behind it was kept. Raises StorageCorrupt."""
     _, offset, length, _ = frame
     try:
-        base: Position = decode_base(buf[offset : offset + length])
+        index, term, keeps = decode_base(buf[offset : offset + length])
     except msgspec.DecodeError as error:
         raise corrupt(batch.segment.path, offset, f"base cannot be decoded ({error})") from error
-    return base
+    return (index, term), keeps
 
 
 def entry_of(batch: Batch, buf: memoryview, frame: Frame) -> Entry:

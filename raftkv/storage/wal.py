@@ -215,20 +215,21 @@ class Wal(LogStore):
         if not writes:
             return
         live, last = self._live, self._index.last
-        base = writes[0].base
+        base, keeps = writes[0].base, False
         if base is not None:
             check_base(base, self._index.base)
             # Segments with older hard states may go, so this batch brings the newest along.
             hard_state = writes[0].hard_state or self._hard_state
             writes = [Write(hard_state, writes[0].entries, base), *writes[1:]]
-            if not self._index.has(base):
+            keeps = self._index.has(base)
+            if not keeps:
                 last = base[0]
-        buffers, size, placed = encode_batch(writes, self._sequence, live.seed, live.end, last)
+        buffers, size, placed = encode_batch(writes, self._sequence, live.seed, live.end, last, keeps=keeps)
         try:
             if live.end + size > live.size:
                 self._begin_segment(SEGMENT_HEADER_BYTES + size)
                 live = self._live
-                buffers, size, placed = encode_batch(writes, self._sequence, live.seed, live.end, last)
+                buffers, size, placed = encode_batch(writes, self._sequence, live.seed, live.end, last, keeps=keeps)
             self._write(live.fd, buffers, live.end)
         except OSError as error:
             raise self._failed("appending to the log", error) from error

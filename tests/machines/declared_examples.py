@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 import raftkv
+from raftkv.machines.replies import Error
 
 
 class Item(msgspec.Struct, frozen=True):
@@ -85,6 +86,12 @@ class Counter(raftkv.Machine):
         self.total += 1
         return [1, {"a": object()}]
 
+    @raftkv.write(name="say.no")
+    def say_no(self, text: str) -> object:
+        self.total += 1
+        self.posted(text)
+        return Error(f"NOTNOW {text}")
+
     @raftkv.effect(durable=True, before_reply=True)
     def posted(self, text: str, *, effect_id: str) -> None:
         self._sent.append((effect_id, text))
@@ -119,6 +126,26 @@ class Lease(raftkv.Machine):
         self.owner = ""
 
 
+class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    what: str
+    count: int = 1
+
+
+class Orders(raftkv.Machine):
+    """Takes JSON as docs/state-machines.md advises: into a type that ends."""
+
+    orders: raftkv.Map[int, Order]
+
+    @raftkv.write
+    def order(self, raw: bytes) -> int:
+        try:
+            order = msgspec.json.decode(raw, type=Order)
+        except msgspec.MsgspecError as error:
+            raise raftkv.Refusal(str(error)) from error
+        self.orders[len(self.orders)] = order
+        return len(self.orders)
+
+
 class Tags(msgspec.Struct, frozen=True):
     names: tuple[str, ...] = ()
 
@@ -138,3 +165,36 @@ class Tagged(raftkv.Machine):
     def spoil(self, name: str) -> None:
         self.tags[name].names.append("more")  # type: ignore[attr-defined]
         raise raftkv.Refusal("spoilt")
+
+
+class Tallying:
+    """A mixin with state, that is no machine itself."""
+
+    tally: raftkv.Map[str, int]
+    tallied: int = 0
+
+    @raftkv.write
+    def count(self, name: str) -> int:
+        self.tally[name] = self.tally.get(name, 0) + 1
+        self.tallied += 1
+        self.tallying(name)
+        return self.tallied
+
+    @raftkv.effect
+    def tallying(self, name: str) -> None:
+        raise AssertionError(f"done in place of being asked for: {name}")
+
+
+class Named(raftkv.Machine):
+    title: str = "none"
+    tallied: int = 3
+
+    @raftkv.write
+    def rename(self, title: str) -> None:
+        self.title = title
+
+
+class Mixed(Counter, Tallying, Named):
+    """State of three bases; the first that has a field says what it begins with."""
+
+    total = 7

@@ -10,7 +10,7 @@ import pytest
 import raftkv
 from raftkv.machines.interface import Context, Effect, Kind, ReadContext
 from raftkv.machines.replies import OK, Error, Reply
-from tests.machines.declared_examples import Counter, Item, Lease, Tagged
+from tests.machines.declared_examples import Counter, Item, Lease, Mixed, Named, Orders, Tagged
 
 
 @pytest.fixture(autouse=True)
@@ -140,10 +140,25 @@ def test_a_reply_that_cannot_be_sent_is_an_error_and_nothing_is_done(client: Cli
     assert client.machine.total == 0  # type: ignore[attr-defined]
 
 
+def test_an_error_that_is_returned_leaves_nothing_behind_either(client: Client) -> None:
+    replies = client.entry([b"ITEM.PUT", b"1", b"x"], [b"SAY.NO", b"y"], [b"INCR", b"a", b"2"])
+    assert replies == ["1:x", Error("NOTNOW y"), 2]
+    assert client.machine.total == 2  # type: ignore[attr-defined]
+    assert [(position, effect.arguments) for position, effect in client.effects] == [(0, ("x",))]
+
+
 @pytest.mark.parametrize(("what", "error"), [("memory", MemoryError), ("stack", RecursionError)])
 def test_what_may_come_to_one_member_alone_is_no_reply(client: Client, what: str, error: type[Exception]) -> None:
     with pytest.raises(error):
         client.entry([b"RUN.OUT", what.encode()])
+
+
+@pytest.mark.parametrize("opened", [b"[", b'{"what":', b'{"what":[', b'{"more":'])
+def test_depth_that_a_client_chooses_does_not_come_as_far_as_recursion(opened: bytes) -> None:
+    [taken, refused] = Client(Orders()).entry([b"ORDER", b'{"what": "tea"}'], [b"ORDER", opened * 100_000])
+    assert taken == 1
+    assert isinstance(refused, Error)
+    assert "internal" not in refused.text
 
 
 def test_a_read_cannot_change_the_state(client: Client) -> None:
@@ -252,6 +267,27 @@ def test_an_override_that_is_no_method_is_refused() -> None:
 
         class Bad(Counter):
             incr = 5  # type: ignore[assignment]
+
+
+def test_the_state_of_all_bases_is_state() -> None:
+    machine = Mixed()
+    client = Client(machine)
+    assert (machine.total, machine.tallied, machine.title, dict(machine.tally)) == (7, 0, "none", {})
+    assert [client("COUNT a"), client("RENAME x"), client("INCR b")] == [1, OK, 1]
+    client("COUNT a")
+    assert client.effects == [(0, Effect(name="tallying", arguments=("a",)))]
+    restored = Mixed()
+    restored.restore(machine.snapshot())
+    assert restored.state_hash() == machine.state_hash()
+    assert (restored.total, restored.tallied, restored.title, dict(restored.tally)) == (8, 2, "x", {"a": 2})
+    assert (Counter().total, Named().tallied) == (0, 3)
+
+
+def test_a_first_value_that_a_subclass_replaces_is_of_the_declared_type() -> None:
+    with pytest.raises(TypeError, match=r"Wrong\.total: Expected `int`"):
+
+        class Wrong(Counter):
+            total = "7"  # type: ignore[assignment]
 
 
 # ---- effects, chance, time

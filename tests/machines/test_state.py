@@ -56,20 +56,26 @@ def test_undoing_is_as_if_nothing_had_been(before: list[tuple[str, int]], undone
     assert len(numbers) == len(twin)
 
 
-@given(st.lists(OPERATION), st.lists(st.lists(OPERATION), max_size=12))
+@given(st.lists(OPERATION), st.lists(st.tuples(st.booleans(), st.lists(OPERATION)), max_size=12))
 def test_a_snapshot_is_the_state_at_its_begin(before: list[tuple[str, int]], between: list[Any]) -> None:
-    numbers, _ = new_map()
+    """Whatever commands come between its slices, done or undone."""
+    numbers, journal = new_map()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(walk, "SLICE_ITEMS", 2)
         for operation in before:
             change(numbers, operation)
+        journal.keep()
         expected = list(numbers.items())
         copied = []
         rounds = iter(between)
         for items in numbers.begin_walk().slices():
             copied += items
-            for operation in next(rounds, []):
+            is_done, operations = next(rounds, (True, []))
+            for operation in operations:
                 change(numbers, operation)
+            if not is_done:
+                journal.undo()
+            journal.keep()
         assert copied == expected
 
 
@@ -92,9 +98,48 @@ def test_slices_stay_bounded_when_all_is_deleted_on_the_way() -> None:
     numbers.update(dict.fromkeys(range(5500), 0))
     slices = numbers.begin_walk().slices()
     sizes = [len(next(slices))]
-    numbers.clear()
+    for number in list(numbers):
+        del numbers[number]
     sizes += map(len, slices)
     assert sizes == [1000] * 5 + [500]
+
+
+def test_clearing_notes_one_thing_however_much_there_is() -> None:
+    numbers, journal = new_map()
+    numbers.update(dict.fromkeys(range(5000), 0))
+    journal.keep()
+    begun = numbers.begin_walk()
+    numbers.clear()
+    assert len(journal._undo) == 1
+    assert begun._kept == {}, "the walk goes on through the old content, which nobody changes"
+    assert (len(numbers), list(numbers)) == (0, [])
+
+
+def test_a_walk_is_told_again_of_changes_once_clearing_was_undone() -> None:
+    numbers, journal = new_map()
+    numbers.update({1: 1, 2: 2})
+    journal.keep()
+    begun = numbers.begin_walk()
+    numbers.clear()
+    numbers[3] = 3
+    numbers.clear()
+    journal.undo()
+    assert dict(numbers) == {1: 1, 2: 2}
+    numbers[2] = 5
+    del numbers[1]
+    assert list(begun.slices()) == [[(1, 1), (2, 2)]]
+    numbers.end_walk(begun)
+    assert numbers._walks == []
+
+
+def test_clearing_while_going_through_is_told() -> None:
+    numbers, _ = new_map()
+    numbers.update({1: 0, 2: 0})
+    walk = iter(numbers)
+    next(walk)
+    numbers.clear()
+    with pytest.raises(StateError, match="list"):
+        next(walk)
 
 
 def test_two_walks_do_not_disturb_each_other_and_end() -> None:
