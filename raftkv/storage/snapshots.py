@@ -1,13 +1,13 @@
 """Snapshots on disk: `<data_dir>/snapshots/<index>-<term>.snap`, each written aside and complete once it has its name.
 
-    write aside as .tmp, a sync every few megabytes -> last sync -> rename -> sync of the directory -> in `list`
+    written aside as .tmp (`aside.py`) -> last sync -> rename -> sync of the directory -> in `list`
 
 One thread (the member's job thread) makes, receives and prunes; another (the hub) may call `list` and `open` at the
 same time: the list is a tuple that is replaced, never changed. A file is never changed once it has its name; a reader
 keeps its descriptor, so pruning does not disturb it.
 
-An OSError concerns the snapshot that was being made, not the store: its file is removed, nothing is retried (after a
-failed sync nobody knows what is on disk), and what is in `list` stays good. The log's lock covers this directory too.
+An OSError concerns the snapshot that was being made, not the store: its file is removed, and what is in `list` stays
+good. The log's lock covers this directory too.
 
 Opening looks at both ends of each file only (`snapshot_format.py`); what lies between is checked by whoever reads it.
 """
@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from typing import Any
 
+from raftkv.storage.aside import AsideFile
 from raftkv.storage.damage import corrupt, failed
 from raftkv.storage.directory import TEMPORARY, Owner, check_owner
 from raftkv.storage.files import Files
@@ -36,11 +37,6 @@ from raftkv.storage.interface import (
 from raftkv.storage.snapshot_format import ASK_AGAIN, FrameEncoder, SnapshotFile
 
 DIRECTORY = "snapshots"
-
-UNWRITTEN_BYTES_MAX = 1 << 20
-SYNC_BYTES = 4 << 20
-"""A sync after so much: one at the end alone would bring out everything at once, and hold up the log's syncs, which go
-to the same disk, for as long."""
 
 SCRUB_BYTES = 1 << 20
 
@@ -76,6 +72,9 @@ class SnapshotFiles(SnapshotStore):
         self._aside_numbers = itertools.count(1)
         try:
             self._open(on_event or (lambda _name, _fields: None))
+            if self.fsync:  # the last life may have ended between making a name and the sync of its directory
+                self.files.fsync_directory(data_dir)
+                self.files.fsync_directory(self.directory)
         except OSError as error:
             raise failed(str(error.filename or self.directory), 0, "opening the snapshots", error) from error
 
@@ -90,7 +89,6 @@ class SnapshotFiles(SnapshotStore):
             elif _NAME.fullmatch(name):
                 found.append(self._look_at(path))
         self._infos = _newest_first(found)
-        self._sync_directory()  # the last life may have ended between a rename and this
 
     def _look_at(self, path: str) -> SnapshotInfo:
         with closing(SnapshotFile(self.files, path)) as file:
@@ -149,7 +147,7 @@ class SnapshotFiles(SnapshotStore):
         if self.path((meta.index, meta.term)) != path:
             raise file.corrupt(0, f"holds the state after entry {meta.index} of term {meta.term}, as {path} does not")
 
-    def publish(self, aside: _Aside, meta: SnapshotMeta) -> SnapshotInfo:
+    def publish(self, aside: AsideFile, meta: SnapshotMeta) -> SnapshotInfo:
         """Gives a complete file its name."""
         info = SnapshotInfo(meta, aside.size)
         aside.rename(self.path(_position(info)))
@@ -161,9 +159,9 @@ class SnapshotFiles(SnapshotStore):
             self._infos = _newest_first([info, *others])
         return info
 
-    def _aside(self, position: Position) -> _Aside:
+    def _aside(self, position: Position) -> AsideFile:
         path = f"{self.path(position)}.{next(self._aside_numbers)}{TEMPORARY}"
-        return _Aside(self.files, path, fsync=self.fsync)
+        return AsideFile(self.files, path, fsync=self.fsync)
 
     def _sync_directory(self) -> None:
         if self.fsync:
@@ -178,82 +176,8 @@ def _newest_first(infos: Iterable[SnapshotInfo]) -> tuple[SnapshotInfo, ...]:
     return tuple(sorted(infos, key=_position, reverse=True))
 
 
-class _Aside:
-    """A file in the making. Whatever goes wrong, it is removed, and what is asked of it afterwards is refused."""
-
-    def __init__(self, files: Files, path: str, *, fsync: bool) -> None:
-        self._files, self.path, self._fsync = files, path, fsync
-        self._fd = files.create(path)
-        self._ended = False
-        self.size = 0
-        """Bytes appended. At most UNWRITTEN_BYTES_MAX of them wait in memory, SYNC_BYTES more for their sync."""
-        self._waiting = list[memoryview]()
-        self._waiting_bytes = self._unsynced_bytes = 0
-
-    def append(self, data: bytes) -> None:
-        with self.dropped_on_error():
-            view = memoryview(data)
-            while view:
-                part = view[: UNWRITTEN_BYTES_MAX - self._waiting_bytes]
-                self._waiting.append(part)
-                self._waiting_bytes += len(part)
-                self.size += len(part)
-                view = view[len(part) :]
-                if self._waiting_bytes == UNWRITTEN_BYTES_MAX:
-                    self.write_out()
-
-    def write_out(self) -> None:
-        self._files.pwritev(self._fd, self._waiting, self.size - self._waiting_bytes)
-        self._unsynced_bytes += self._waiting_bytes
-        self._waiting, self._waiting_bytes = [], 0
-        if self._unsynced_bytes >= SYNC_BYTES:
-            self._sync()
-
-    def _sync(self) -> None:
-        if self._fsync:
-            self._files.fdatasync(self._fd)
-        self._unsynced_bytes = 0
-
-    def rename(self, path: str) -> None:
-        """Everything is on disk first."""
-        with self.dropped_on_error():
-            self.write_out()
-            self._sync()
-            self._close()
-            self._files.rename(self.path, path)
-            self._ended = True
-
-    def drop(self) -> None:
-        """Removes it, unless it has its name. Never fails: what cannot be removed is at the next opening."""
-        if self._ended:
-            return
-        self._ended = True
-        self._waiting = []
-        with contextlib.suppress(OSError):
-            self._close()
-        with contextlib.suppress(OSError):
-            self._files.unlink(self.path)
-
-    def _close(self) -> None:
-        fd, self._fd = self._fd, -1  # first: a number that is closed twice may be somebody else's by then
-        if fd >= 0:
-            self._files.close(fd)
-
-    @contextlib.contextmanager
-    def dropped_on_error(self) -> Iterator[None]:
-        if self._ended:
-            raise OSError(errno.EBADF, "this snapshot was finished or given up before", self.path)
-        try:
-            yield
-        except BaseException as error:
-            if isinstance(error, OSError):
-                error.filename = error.filename or self.path
-            self.drop()
-            raise
-
-
 class _Writer(SnapshotWriter):
-    def __init__(self, store: SnapshotFiles, meta: SnapshotMeta, aside: _Aside) -> None:
+    def __init__(self, store: SnapshotFiles, meta: SnapshotMeta, aside: AsideFile) -> None:
         self._store, self._meta, self._aside = store, meta, aside
         self._encoder = FrameEncoder(meta)
         aside.append(self._encoder.header)
@@ -271,7 +195,7 @@ class _Writer(SnapshotWriter):
 
 
 class _Receiver(SnapshotReceiver):
-    def __init__(self, store: SnapshotFiles, position: Position, size_bytes: int, aside: _Aside) -> None:
+    def __init__(self, store: SnapshotFiles, position: Position, size_bytes: int, aside: AsideFile) -> None:
         self._store, self._position, self._size_bytes, self._aside = store, position, size_bytes, aside
 
     @property

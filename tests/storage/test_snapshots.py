@@ -125,10 +125,47 @@ def test_numbers_beyond_the_width_of_a_name(tmp_path: Path):
     assert positions(open_store(tmp_path)) == positions(store) == [(10**17, 10**9), (10**16 - 1, 1)]
 
 
+def test_opening_makes_both_directories_durable(tmp_path: Path):
+    """The last life may have ended when it had made one, and not synced yet what it is in."""
+
+    class Noting(Files):
+        def fsync_directory(self, directory: str) -> None:
+            synced.add(directory)
+            super().fsync_directory(directory)
+
+    open_store(tmp_path)
+    synced = set[str]()
+    open_store(tmp_path, files=Noting(), fsync=True)
+    assert synced == {str(tmp_path), str(tmp_path / "snapshots")}
+
+
 def test_a_directory_that_cannot_be_opened(tmp_path: Path):
     (tmp_path / "snapshots").write_text("a file")
     with pytest.raises(StorageFailed, match=r"opening the snapshots failed.*What to do"):
         open_store(tmp_path)
+
+
+def test_the_list_tells_what_is_there_when_the_directory_could_not_be_synced(tmp_path: Path):
+    """The new file has replaced the old one by then, so the old one must not be listed any more."""
+
+    class Failing(Files):
+        fails = False
+
+        def fsync_directory(self, directory: str) -> None:
+            if self.fails:
+                raise OSError(5, "Input/output error")
+            super().fsync_directory(directory)
+
+    files = Failing()
+    store = open_store(tmp_path, files=files, fsync=True)
+    take(store, 10)
+    files.fails = True
+    writer = store.create(meta(10, time_ms=5))
+    with pytest.raises(OSError, match="Input/output error"):
+        writer.finish()
+    [info] = store.list()
+    assert info.meta.time_ms == 5
+    assert content(store, info) == []
 
 
 class Watching(Files):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from raftkv.errors import StorageCorrupt, StorageFailed
-from raftkv.storage import snapshots
+from raftkv.storage import aside
 from raftkv.storage.interface import SnapshotStore
 from raftkv.storage.snapshots import SnapshotFiles
 from tests.storage.snapshots import (
@@ -29,8 +29,8 @@ from tests.storage.snapshots import (
 @pytest.fixture(autouse=True)
 def _many_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that one small snapshot is written and synced several times."""
-    monkeypatch.setattr(snapshots, "UNWRITTEN_BYTES_MAX", 64)
-    monkeypatch.setattr(snapshots, "SYNC_BYTES", 128)
+    monkeypatch.setattr(aside, "UNWRITTEN_BYTES_MAX", 64)
+    monkeypatch.setattr(aside, "SYNC_BYTES", 128)
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,9 @@ import pytest
 from raftkv.errors import BrokenInvariant, StorageCorrupt
 from raftkv.storage.files import Files
 from raftkv.storage.interface import SnapshotInfo
-from raftkv.storage.snapshot_format import FrameEncoder
+from raftkv.storage.snapshot_format import FrameEncoder, SnapshotFile
 from raftkv.storage.snapshots import SnapshotFiles, scrub
-from tests.storage.snapshots import meta, names, open_store, raw, receive, take
+from tests.storage.snapshots import Slices, meta, names, open_store, raw, receive, take
 
 SLICES = [(1, b"ledger"), (2, b"first"), (2, b""), (2, b"second" * 5)]
 
@@ -51,6 +51,19 @@ def test_every_damaged_byte_and_every_cut_is_found(
             list(scrub(Files(), str(tmp_path)))
         with pytest.raises(StorageCorrupt):  # damaged since it was opened
             store.verify(info)
+
+
+def test_nothing_damaged_is_ever_handed_out(path: Path):
+    """Each slice is checked before it is given, its kind too: what comes before the error is as it was written."""
+    header, *rest = frames(path.read_bytes())
+    for data in damaged(b"".join(rest)):
+        path.write_bytes(header + data)
+        reader = SnapshotFile(Files(), str(path))
+        given: Slices = []
+        with pytest.raises(StorageCorrupt):
+            given.extend(reader.slices())
+        reader.close()
+        assert given == SLICES[: len(given)]
 
 
 def test_opening_finds_every_cut_without_reading_it_all(tmp_path: Path, path: Path):
