@@ -8,14 +8,16 @@ for `supervisor.py` to say. All that a life has opened is closed with it, except
 
 from __future__ import annotations
 
+import contextlib
 from random import Random
 from typing import Any
 
 import msgspec
 import trio
 
-from raftkv.errors import Removed
+from raftkv.errors import NotVoter, Removed
 from raftkv.machines.interface import StateMachine
+from raftkv.raft.roles import Role
 from raftkv.raft.settings import RaftSettings
 from raftkv.replica import Replica, ReplicaSettings
 from raftkv.replica.sessions import Limits
@@ -153,12 +155,26 @@ class Member:
             nursery.start_soon(self._watch_role)
 
     async def drain(self) -> None:
-        """Take no new clients, and wait until those who wait for replies have them, as far as STOP_GRACE_MS allows."""
+        """Take no new clients, hand leadership over, and wait until those who wait for replies have them, as far as
+        STOP_GRACE_MS allows."""
         self.server.stopping = True
         self._accepting.cancel()
+        await self._hand_over()
         with trio.move_on_after(STOP_GRACE_MS / 1000):
             while self._is_busy:  # noqa: ASYNC110 (bounded)
                 await trio.sleep(TICK_INTERVAL_MS / 1000)
+
+    async def _hand_over(self) -> None:
+        """Have another voter lead, so that nobody waits for an election timeout. Bounded: it may not be possible."""
+        node = self.replica.node
+        if not node.leads_and_is_ready:
+            return
+        with contextlib.suppress(NotVoter):
+            node.transfer_leadership()
+            self.calls.wake()
+            with trio.move_on_after(node.settings.election_timeout_ms_max / 1000):
+                while node.role is Role.LEADER:  # noqa: ASYNC110 (bounded)
+                    await trio.sleep(TICK_INTERVAL_MS / 1000)
 
     @property
     def _is_busy(self) -> bool:
