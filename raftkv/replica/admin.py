@@ -66,7 +66,7 @@ class Admin:
         """Take in a request on the leader; one that is malformed is answered at once."""
         request = _parse(work)
         if isinstance(request, Error):
-            _answer(work, request)
+            work.sink.on_replies([request] * len(work.commands), 0, len(work.commands))
         else:
             self._requests.append(request)
 
@@ -136,8 +136,10 @@ def _answer(work: Work, reply: Reply) -> None:
 
 
 def _parse(work: Work) -> _Request | Error:
-    [argv] = work.commands
-    name, words = argv[0].lower(), argv[1:]
+    if len(work.commands) != 1 or not work.commands[0]:
+        return SYNTAX_ERROR  # of no member of ours, which sends each alone
+    [[name, *words]] = work.commands
+    name = name.lower()
     if name == b"raft.transfer_leader":
         target = _member_id(words[0]) if words else None
         return BAD_ID if words and target is None else _Request(work, target=target)

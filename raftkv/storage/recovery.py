@@ -164,6 +164,10 @@ class Replay:
                     self._on_base(*base_of(batch, buf, frame))
                 else:
                     self.hard_state = hard_state_of(batch, buf, frame)
+        self._end()
+
+    def _end(self) -> None:
+        scan, index = self._scan, self._index
         if self._pending is not None and not self._begun and self._pending[0] >= index.last:
             self._begin(self._pending)
         if index.base != (0, 0) and not self._begun:

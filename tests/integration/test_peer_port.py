@@ -20,6 +20,8 @@ from hypothesis import strategies as st
 
 from raftkv.cluster.identity import cluster_id
 from raftkv.errors import ProtocolError
+from raftkv.machines.interface import Kind
+from raftkv.server.peers import PROTOCOL_VERSION
 from raftkv.wire.peer import (
     Forward,
     ForwardRefused,
@@ -81,7 +83,7 @@ class Caller:
 def hello(cluster: Cluster, member_id: int, **changes: Any) -> Hello:
     members = {member.id: f"127.0.0.1:{member.peer_port}" for member in cluster}
     sound = Hello(
-        protocol=2,
+        protocol=PROTOCOL_VERSION,
         cluster_id=cluster_id("raftkv", members),
         member_id=member_id,
         instance=INSTANCE,
@@ -306,6 +308,16 @@ def test_forwards_that_no_member_sends(without_first: Cluster, asked: Member, un
         assert caller.greet(hello(without_first, 1)).ok
         for message in nonsense:
             caller.send(encode_frame(message))
+    for commands in (
+        [],
+        [[]],
+        [[b"RAFT.NODE"]],
+        [[b"RAFT.NODE", b"ADD", b"9"], [b"PING"]],
+        [[b"RAFT.TRANSFER_LEADER", b"x"]],
+    ):
+        with Caller(asked) as caller:
+            assert caller.greet(hello(without_first, 1)).ok
+            caller.send(encode_frame(Forward(7, int(Kind.ADMIN), False, commands, {})))
     for kind in (2, 3, 77, -1):
         with Caller(asked) as caller:
             assert caller.greet(hello(without_first, 1)).ok
