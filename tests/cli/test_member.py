@@ -24,8 +24,8 @@ TRY_AGAIN = Exception("TRYAGAIN The leader changed")
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(member_asking, "RETRY_S", 0)
-    monkeypatch.setattr(member_asking, "PATIENCE_S", 5)
+    monkeypatch.setattr(member_asking, "RETRY_S", 0.001)
+    monkeypatch.setattr(member_asking, "PATIENCE_S", 2)
     monkeypatch.setattr(resp, "LOOK_S", 0.001)
 
 
