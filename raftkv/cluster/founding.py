@@ -47,6 +47,15 @@ def store(files: Files, data_dir: str, founding: Founding) -> None:
     files.replace_whole(data_dir, FILE, msgspec.json.encode(founding) + b"\n")
 
 
+def set_aside(files: Files, data_dir: str, kept_as: str) -> str | None:
+    """Keep a member's data under another name; returns it, None when there is none. Raises OSError."""
+    if not files.list(data_dir):
+        return None
+    kept = f"{data_dir.rstrip('/')}.{kept_as}"
+    files.rename(data_dir.rstrip("/"), kept)
+    return kept
+
+
 def chosen(settings: Settings, found: Founding | None) -> Founding | None:
     """Which of the two holds; None: the members named by cluster.join are to be asked. Settings that name other first
     members than the directory hold, and are then refused by the log, which belongs to another cluster."""

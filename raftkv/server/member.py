@@ -150,7 +150,7 @@ class Member:
             nursery.start_soon(peers.run, ports.peers())
             nursery.start_soon(accept_clients, ports.clients(), self.server.add_session, self._accepting, plan.log)
             nursery.start_soon(self._effects.run)
-            if plan.settings.cluster.join and plan.identity.member_id not in self.replica.node.membership.members:
+            if plan.settings.cluster.join and plan.identity.member_id not in self.replica.node.voters:
                 nursery.start_soon(ask_to_be_added, plan.settings, plan.log)
             nursery.start_soon(self._watch_role)
 
