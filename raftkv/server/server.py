@@ -18,6 +18,7 @@ from raftkv.server.session import Session
 from raftkv.settings import Settings
 
 if TYPE_CHECKING:
+    from raftkv.server.commands.cluster_keys import Walk
     from raftkv.server.links import Links
 
 
@@ -69,6 +70,9 @@ class Server:
         self.effects = EffectStats()
         self.sessions: dict[int, Session] = {}
         self.parked: set[Session] = set()
+        self.key_walk: Walk | None = None
+        """The one walk over all keys that is under way."""
+
         self._last_session_id = 0
 
     now_ms = staticmethod(driver.now_ms)

@@ -17,7 +17,6 @@ Commands of kind LOCAL are the connection's own and answered here. Most of them 
 from __future__ import annotations
 
 import socket
-from binascii import crc_hqx
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -26,6 +25,7 @@ from raftkv.errors import ProtocolError
 from raftkv.machines.interface import NO_SCOPES, Command, Kind
 from raftkv.machines.replies import Error, Reply, unknown_command, wrong_arity
 from raftkv.server.connection import DATA, Connection
+from raftkv.server.slots import hash_slot
 from raftkv.wire.resp import RequestParser, whole_command
 from raftkv.wire.resp_encode import encode, encode_many, encode_one
 
@@ -89,6 +89,7 @@ class Session(Connection):
         "local_address",
         "name",
         "parser",
+        "readonly",
         "received_bytes",
         "replies_off",
         "reply_skip",
@@ -111,6 +112,7 @@ class Session(Connection):
         self.total_commands = 0
         self.db = 0
         self.resp3 = False
+        self.readonly = False
         self.authenticated = not server.settings.client.requirepass
         self.replies_off = False
         self.reply_skip = 0
@@ -442,13 +444,7 @@ class Session(Connection):
         first = row.keys[0] if row is not None else 0
         if not 0 < first < len(argv):
             return 0
-        key = argv[first]
-        start = key.find(b"{")
-        if start >= 0:
-            end = key.find(b"}", start + 1)
-            if end > start + 1:
-                key = key[start + 1 : end]
-        return crc_hqx(key, 0) % 16384
+        return hash_slot(argv[first])
 
     # ---- for the connection's own commands
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 from typing import Final
 
 from raftkv.machines.interface import Command, command_table
-from raftkv.server.commands import basic, client, command, config, info, login, other, raft, replication
+from raftkv.server.commands import basic, client, cluster, command, config, info, login, other, raft, replication
 
 ROWS: Final[tuple[Command, ...]] = (
     *basic.ROWS,
     *login.ROWS,
     *client.ROWS,
+    *cluster.ROWS,
     *command.ROWS,
     *config.ROWS,
     *info.ROWS,
