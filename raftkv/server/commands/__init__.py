@@ -9,7 +9,20 @@ from __future__ import annotations
 from typing import Final
 
 from raftkv.machines.interface import Command, command_table
-from raftkv.server.commands import basic, client, cluster, command, config, info, login, other, raft, replication
+from raftkv.server.commands import (
+    basic,
+    client,
+    cluster,
+    command,
+    config,
+    info,
+    login,
+    other,
+    raft,
+    replication,
+    sentinel,
+    subscribe,
+)
 
 ROWS: Final[tuple[Command, ...]] = (
     *basic.ROWS,
@@ -21,6 +34,8 @@ ROWS: Final[tuple[Command, ...]] = (
     *info.ROWS,
     *replication.ROWS,
     *raft.ROWS,
+    *sentinel.ROWS,
+    *subscribe.ROWS,
     *other.ROWS,
 )
 

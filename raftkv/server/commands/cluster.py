@@ -21,7 +21,7 @@ from raftkv.machines.redis.rows import argument
 from raftkv.machines.replies import OK, Error, Reply, Verbatim
 from raftkv.server.commands.cluster_keys import count_keys_in_slot, get_keys_in_slot
 from raftkv.server.commands.rows import Handler, container, local, shown
-from raftkv.server.commands.view import host_and_port, is_cluster, node_id, peers, reachable_leader, when_led
+from raftkv.server.commands.view import host_and_port, is_cluster, node_id, peers, when_led
 from raftkv.server.session import NoReply
 from raftkv.server.slots import SLOTS, hash_slot
 from raftkv.settings import split_address
@@ -107,7 +107,7 @@ def nodes_text(session: Session, argv: list[bytes]) -> Reply:  # noqa: ARG001
 def replicas(session: Session, argv: list[bytes]) -> Reply:
     """The lines of the other members, when `argv` names the leader."""
     server = session.server
-    known = {node.id: node for node in nodes(server, reachable_leader(server))}
+    known = {node.id: node for node in nodes(server, server.reachable_leader())}
     master = known.get(shown(argv[2]))
     if master is None:
         return Error(f"ERR Unknown node {shown(argv[2])}")
@@ -117,7 +117,7 @@ def replicas(session: Session, argv: list[bytes]) -> Reply:
 
 
 def _node_lines(server: Server) -> Iterator[str]:
-    leader_id = reachable_leader(server)
+    leader_id = server.reachable_leader()
     leader = "-" if leader_id is None else node_id(server, leader_id)
     term = server.replica.node.term
     for node in nodes(server, leader_id):
@@ -137,7 +137,7 @@ def _node_lines(server: Server) -> Iterator[str]:
 def info(session: Session, argv: list[bytes]) -> Reply:  # noqa: ARG001
     """Messages are not counted, and so not told. An epoch is a term."""
     server = session.server
-    is_led = reachable_leader(server) is not None
+    is_led = server.reachable_leader() is not None
     covered = SLOTS if is_led else 0
     fields = {
         "cluster_state": "ok" if is_led else "fail",

@@ -133,6 +133,7 @@ def _persistence(server: Server) -> Fields:
 
 def _stats(server: Server) -> Fields:
     stats = server.stats
+    subscribed = [each for session in server.watch.subscribers.values() if (each := session.subscriptions)]
     return {
         "total_connections_received": stats.connections,
         "total_commands_processed": stats.commands,
@@ -142,8 +143,8 @@ def _stats(server: Server) -> Fields:
         "client_query_buffer_limit_disconnections": stats.query_buffer_limit_disconnections,
         "client_output_buffer_limit_disconnections": stats.output_buffer_limit_disconnections,
         "evicted_keys": 0,
-        "pubsub_channels": 0,
-        "pubsub_patterns": 0,
+        "pubsub_channels": len({name for each in subscribed for name in each.channels}),
+        "pubsub_patterns": len({name for each in subscribed for name in each.patterns}),
     }
 
 

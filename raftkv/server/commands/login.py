@@ -15,6 +15,7 @@ from raftkv.machines.redis.rows import OPTIONAL, argument
 from raftkv.machines.replies import OK, Error, Reply, Simple
 from raftkv.raft.roles import Role
 from raftkv.server.commands.rows import REDIS_VERSION, SYNTAX_ERROR, local, shown
+from raftkv.server.commands.subscribe import end as end_subscriptions
 from raftkv.server.commands.view import mode
 
 if TYPE_CHECKING:
@@ -117,6 +118,7 @@ def reset(session: Session, argv: list[bytes]) -> Reply:  # noqa: ARG001
     session.db = 0
     session.resp3 = False
     session.readonly = False
+    end_subscriptions(session)
     session.name = b""
     session.replies_off = False
     session.reply_skip = 0

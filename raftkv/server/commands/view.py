@@ -74,21 +74,9 @@ def host_and_port(address: str | None) -> tuple[str, int]:
         return "", 0
 
 
-def reachable_leader(server: Server) -> int | None:
-    """The leader to whom a client may be sent: its address is known, and this member is connected to it.
-
-    A killed leader is believed in until the election timeout. A client that was sent to it meanwhile would come back
-    at once, again and again, and has used up its tries before there is another.
-    """
-    leader_id = server.replica.node.leader_id
-    if leader_id is None or server.client_address_of(leader_id) is None:
-        return None
-    is_connected = leader_id == server.replica.node.id or server.links.get(leader_id) is not None
-    return leader_id if is_connected else None
-
-
-def when_led(session: Session, answer: Callable[[int], Reply]) -> Reply | NoReply:
-    """`answer(leader's id)`; where there is no leader, it waits for one as long as a command does, then says so.
+def when_led(session: Session, answer: Callable[[int], Reply], *, otherwise: Reply = NO_LEADER) -> Reply | NoReply:
+    """`answer(leader's id)`; where there is no leader, it waits for one as long as a command does. Then it is
+    `otherwise`.
 
     To be returned by a handler. Clients that ask during an election would take any quick answer for the last word.
     """
@@ -96,10 +84,10 @@ def when_led(session: Session, answer: Callable[[int], Reply]) -> Reply | NoRepl
     due_ms = server.now_ms() + server.settings.raft.no_leader_wait_ms
 
     def poll() -> Reply | NoReply:
-        leader_id = reachable_leader(server)
+        leader_id = server.reachable_leader()
         if leader_id is not None:
             return answer(leader_id)
-        return NO_LEADER if server.stopping or server.now_ms() >= due_ms else NO_REPLY
+        return otherwise if server.stopping or server.now_ms() >= due_ms else NO_REPLY
 
     reply = poll()
     return session.park(poll) if isinstance(reply, NoReply) else reply
