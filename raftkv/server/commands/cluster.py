@@ -80,20 +80,21 @@ def slots(session: Session, argv: list[bytes]) -> Reply | NoReply:  # noqa: ARG0
 
 def shards(session: Session, argv: list[bytes]) -> Reply | NoReply:  # noqa: ARG001
     def answer(leader_id: int) -> Reply:
-        return [{"slots": [0, SLOTS - 1], "nodes": [_shard_node(node) for node in nodes(session.server, leader_id)]}]
+        known = [_shard_node(node) for node in nodes(session.server, leader_id)]
+        return [{b"slots": [0, SLOTS - 1], b"nodes": known}]
 
     return when_led(session, answer)
 
 
 def _shard_node(node: Node) -> Reply:
     return {
-        "id": node.id,
-        "port": node.port,
-        "ip": node.host,
-        "endpoint": node.host,
-        "role": "master" if node.leads else "replica",
-        "replication-offset": node.offset,
-        "health": "online" if node.is_connected else "failed",
+        b"id": node.id,
+        b"port": node.port,
+        b"ip": node.host,
+        b"endpoint": node.host,
+        b"role": "master" if node.leads else "replica",
+        b"replication-offset": node.offset,
+        b"health": "online" if node.is_connected else "failed",
     }
 
 
@@ -241,7 +242,6 @@ def _sub(name: str, arity: int, handler: Handler, *, since: str = "3.0.0", **mor
     return local(f"cluster|{name}", arity, handler, since=since, **more)
 
 
-_REPLACED: Final = {"doc_flags": ("deprecated",)}
 _SUBCOMMANDS: tuple[Command, ...] = (
     _sub(
         "countkeysinslot",
@@ -284,7 +284,8 @@ _SUBCOMMANDS: tuple[Command, ...] = (
         arguments=(_NODE,),
         deprecated_since="5.0.0",
         replaced_by="`CLUSTER REPLICAS`",
-        **_LISTED | _REPLACED,
+        doc_flags=("deprecated",),
+        **_LISTED,
     ),
     _sub(
         "slots",
@@ -295,7 +296,8 @@ _SUBCOMMANDS: tuple[Command, ...] = (
         deprecated_since="7.0.0",
         replaced_by="`CLUSTER SHARDS`",
         history=(("4.0.0", "Node ids"), ("7.0.0", "More about addresses")),
-        **_TOLD | _REPLACED,
+        doc_flags=("deprecated",),
+        **_TOLD,
     ),
     *(_sub(name, arity, refused, summary="Refused here", **_RULED) for name, arity in REFUSED.items()),
 )

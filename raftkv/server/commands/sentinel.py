@@ -160,7 +160,7 @@ def _role(server: Server, role: str, silence_ms: int | None) -> Fields:
 
 def _texts(fields: Fields) -> Reply:
     """Sentinel tells numbers as texts."""
-    return {name: str(value) for name, value in fields.items()}
+    return {name.encode(): str(value) for name, value in fields.items()}
 
 
 def _is_name(session: Session, name: bytes) -> bool:

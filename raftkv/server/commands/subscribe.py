@@ -58,10 +58,12 @@ def _remove(session: Session, argv: list[bytes], *, is_pattern: bool) -> NoReply
     """Without names: all of them; and one answer in any case."""
     mine = session.subscriptions or Subscriptions()
     names = mine.patterns if is_pattern else mine.channels
-    for name in argv[1:] or list(names) or [None]:
-        if name is not None:
-            names.pop(name, None)
+    had_any = bool(names)
+    for name in argv[1:] or list(names):
+        names.pop(name, None)
         session.push(Push([argv[0].lower(), name, len(mine)]))
+    if len(argv) == 1 and not had_any:
+        session.push(Push([argv[0].lower(), None, len(mine)]))
     if not mine:
         end(session)
     return NO_REPLY
