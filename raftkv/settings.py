@@ -159,6 +159,11 @@ class Cluster:
         alias="rebuild",
     )
     learner: bool = _setting(False, "With cluster.join: receive the log, but never vote nor count in a quorum.")
+    sentinel_name: str = _setting(
+        "mymaster",
+        "The name under which clients of Redis Sentinel ask for the leader. 1 to 64 of a-z A-Z 0-9 _ . -",
+        pattern=NAME_PATTERN,
+    )
     min_majority: int = _setting(0, "Members that must agree, if more than floor(n/2)+1.", "members", ge=0)
 
 
