@@ -21,7 +21,7 @@ import msgspec
 class EntryKind(enum.IntEnum):
     NO_OP = 0  # a new leader's first entry: commits everything before it (paper, section 8)
     COMMANDS = 1  # `data` is an encoded `machines.interface.Batch`
-    # 2 is kept for membership changes.
+    MEMBERSHIP = 2  # `data` is an encoded `raft.membership.Membership`
 
 
 class Entry(msgspec.Struct, array_like=True, frozen=True, gc=False):

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from raftkv.errors import BrokenInvariant, StorageFailed
-from raftkv.raft.messages import Entry, HardState
-from raftkv.storage.index import check_range
-from raftkv.storage.interface import LogStore, Recovered, Write
+from raftkv.errors import StorageFailed
+from raftkv.raft.messages import Entry, EntryKind, HardState
+from raftkv.storage.interface import LogStore, Position, Recovered, Write, check_base, check_entries, check_range
 
 
 class MemoryLogStore(LogStore):
@@ -19,38 +18,38 @@ class MemoryLogStore(LogStore):
     recovered: Recovered
 
     def __init__(self, writes: Iterable[Write] = ()) -> None:
-        self._entries: list[Entry] = []
+        # Replaced as one, or changed by one slice assignment: a reader in another thread never sees half of a change.
+        self._log: tuple[Position, list[Entry]] = (0, 0), []
         self._hard_state = HardState()
         self._closed = False
         for write in writes:
             self.append([write])
-        self.recovered = Recovered(self._hard_state, 1, len(self._entries), self._terms())
-
-    def _terms(self) -> list[tuple[int, int]]:
-        runs: list[tuple[int, int]] = []
-        for entry in self._entries:
-            if not runs or runs[-1][1] != entry.term:
-                runs.append((entry.index, entry.term))
-        return runs
+        base, entries = self._log
+        members = [(entry.index, entry.data) for entry in entries if entry.kind == EntryKind.MEMBERSHIP]
+        last = base[0] + len(entries)
+        self.recovered = Recovered(self._hard_state, base[0] + 1, last, _terms(entries), base, members)
 
     def append(self, writes: Sequence[Write]) -> None:
-        """See LogStore. Raises BrokenInvariant when indexes do not fit, with nothing changed."""
+        """See LogStore. Raises BrokenInvariant for a write whose indexes do not fit, with nothing of it done."""
         if self._closed:
             raise StorageFailed("the log is closed")
-        _check(writes, len(self._entries))
         for write in writes:
-            if write.hard_state is not None:
-                self._hard_state = write.hard_state
+            base, entries = self._log
+            if write.base is not None:
+                base, entries = _cut(base, entries, write.base)
+            check_entries(write.entries, base[0], base[0] + len(entries))
+            self._log = base, entries
             if write.entries:
-                # One slice assignment, so that a reader in another thread never sees the suffix half replaced.
-                self._entries[write.entries[0].index - 1 :] = write.entries
+                entries[write.entries[0].index - base[0] - 1 :] = write.entries
+            self._hard_state = write.hard_state or self._hard_state
 
     def read(self, first: int, last: int, bytes_max: int) -> list[Entry]:
-        """See LogStore; sizes are those of the entries' data. Raises BrokenInvariant for what is not there."""
-        check_range(first, last, len(self._entries))
+        """See LogStore; sizes are those of the entries' data."""
+        (base, _), entries = self._log
+        check_range(first, last, base, base + len(entries))
         found: list[Entry] = []
         total = 0
-        for entry in self._entries[first - 1 : last]:
+        for entry in entries[first - base - 1 : last - base]:
             total += len(entry.data)
             if found and total > bytes_max:
                 break
@@ -61,14 +60,19 @@ class MemoryLogStore(LogStore):
         self._closed = True
 
 
-def _check(writes: Sequence[Write], last_index: int) -> None:
-    for write in writes:
-        if not write.entries:
-            continue
-        first = write.entries[0].index
-        if not 1 <= first <= last_index + 1:
-            raise BrokenInvariant(f"entry {first} written behind last index {last_index}: a gap")
-        for index, entry in enumerate(write.entries, first):
-            if entry.index != index:
-                raise BrokenInvariant(f"entry {entry.index} written where {index} is due")
-        last_index = first + len(write.entries) - 1
+def _cut(old: Position, entries: list[Entry], base: Position) -> tuple[Position, list[Entry]]:
+    """What `Write.base` leaves of a log."""
+    check_base(base, old)
+    index, term = base
+    at = index - old[0]
+    if at and not (at <= len(entries) and entries[at - 1].term == term):
+        return base, []
+    return base, entries[at:]
+
+
+def _terms(entries: list[Entry]) -> list[tuple[int, int]]:
+    runs: list[tuple[int, int]] = []
+    for entry in entries:
+        if not runs or runs[-1][1] != entry.term:
+            runs.append((entry.index, entry.term))
+    return runs
