@@ -6,8 +6,9 @@ serve it with ``raftkv serve --machine package.module:Class``, or inside of a tr
 
 from typing import TYPE_CHECKING, Any
 
-from raftkv.machines.declared import Machine, dirty, effect, read, write
+from raftkv.machines.declared import Machine
 from raftkv.machines.interface import Command, Context, Effect, Kind, ReadContext, StateMachine
+from raftkv.machines.marks import dirty, effect, read, write
 from raftkv.machines.signatures import DeclarationError, Refusal
 from raftkv.machines.state import Map, StateError
 

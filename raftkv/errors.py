@@ -40,6 +40,10 @@ class UnstableConfig(NotDone):
     """Another change of the members is under way. Try again when it is committed."""
 
 
+class HandingOver(NotDone):
+    """The leader is handing over to another voter and takes nothing new meanwhile. Try again in a moment."""
+
+
 class ServerStopped(NotDone):
     """The member in this process has been stopped, or is just being started again."""
 
@@ -86,6 +90,14 @@ class LastServer(YourFault):
     """The only member of a cluster cannot be removed from it."""
 
 
+class InvalidMembership(YourFault):
+    """Such members cannot be: too few voters, an id that was removed, voter and learner at once. The message says."""
+
+
+class NotVoter(YourFault):
+    """Leadership can only go to another voter, and there is none, or the one named is none."""
+
+
 class ConfigError(YourFault):
     """A setting is wrong: `source` (file, flag or variable), `key`, `value` and `reason` say which and why."""
 
@@ -120,6 +132,16 @@ class MachineTooOld(Fatal):
             " start this member with the newer software; its data directory is sound"
         )
         self.machine, self.version, self.needed = machine, version, needed
+
+
+class Removed(Fatal):
+    """This member was removed from its cluster, and its number is never used again. What it held is kept aside."""
+
+    def __init__(self, member_id: int, cluster_id: str) -> None:
+        super().__init__(
+            f"member {member_id} was removed from cluster {cluster_id}: it has stopped, and its data is kept aside. To"
+            " use this machine again, give it a new number and an empty data directory, and have it join"
+        )
 
 
 class BrokenInvariant(Fatal):

@@ -18,6 +18,7 @@ import msgspec
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 ID_MAX = 2**31 - 1
+TEN_YEARS_MS = 10 * 365 * 86_400_000
 NAME_PATTERN = r"^[\w.-]{1,64}$"
 CLASS_PATTERN = r"^(redis|register|[A-Za-z_][\w.]*:[A-Za-z_]\w*)$"
 
@@ -147,6 +148,12 @@ class Cluster:
         "id = host:port",
         alias="members",
     )
+    join: str = _setting(
+        "",
+        "Client addresses host:port,... of members: ask them to be let in. Not needed again once this one is a member.",
+        alias="join",
+    )
+    learner: bool = _setting(False, "With cluster.join: receive the log, but never vote nor count in a quorum.")
     min_majority: int = _setting(0, "Members that must agree, if more than floor(n/2)+1.", "members", ge=0)
 
 
@@ -174,6 +181,9 @@ class Raft:
     inflight_bytes_max: int = _setting(16 * MIB, "Bytes in them.", "bytes", ge=KIB)
     proposals_inflight_max: int = _setting(
         1, "Entries proposed and not yet committed; the next batch gathers meanwhile.", "entries", ge=1
+    )
+    disk_stall_ms_max: int = _setting(
+        10_000, "A leader whose disk has not answered for so long hands over, or steps down.", "milliseconds", ge=100
     )
     no_leader_wait_ms: int = _setting(
         3000, "How long a command waits for a leader before -CLUSTERDOWN.", "milliseconds", ge=0
@@ -203,6 +213,20 @@ class Storage:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Snapshot:
+    """The state on disk, in place of the log behind it. Taken while serving."""
+
+    log_bytes_max: int = _setting(
+        256 * MIB, "A snapshot is taken, and the log cut, when so much was applied since the last.", "bytes", ge=KIB
+    )
+    log_entries_max: int = _setting(1_000_000, "Or so many entries.", "entries", ge=1)
+    keep: int = _setting(2, "So many are kept.", "snapshots", ge=1, le=1000)
+    send_bytes_per_s_max: int = _setting(
+        0, "How fast a leader sends snapshots, all members together; 0: as they can take it.", "bytes per second", ge=0
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Log:
     """What this process tells on its error output."""
 
@@ -225,7 +249,7 @@ class Machine:
     )
     options: dict[str, str | int | float | bool] = _setting(  # noqa: RUF009 (it makes a default_factory)
         {},
-        "Keyword arguments for that class. As flag (then all are text): key=value,key=value.",
+        "Keyword arguments for that class.: key=value,key=value.",
         "key = value",
     )
     strict: bool = _setting(
@@ -272,23 +296,35 @@ class Session:
         10_000, "Sessions open at a time; one more is refused, never an open one ended.", "sessions", ge=1, le=1_000_000
     )
     ttl_ms: int = _setting(
-        60_000, "How long a session lives without a command, if OPEN does not say it.", "milliseconds", ge=1
+        60_000,
+        "How long a session lives without a command, if OPEN does not say it.",
+        "milliseconds",
+        ge=1,
+        le=TEN_YEARS_MS,
     )
     ttl_ms_max: int = _setting(
         86_400_000,
         "The longest that OPEN may ask for: until then a lost client's session takes room.",
         "milliseconds",
         ge=1,
+        le=TEN_YEARS_MS,
     )
     replies_max: int = _setting(
         128,
         "Applied commands remembered in a session: a client may have so many unanswered ones at a time.",
         "commands",
         ge=1,
-        le=100_000,
+        le=10_000,
     )
     reply_bytes_max: int = _setting(
-        64 * KIB, "Replies kept in a session; of more, those of the lowest numbers are dropped first.", "bytes", ge=0
+        64 * KIB,
+        "Replies kept in a session; of more, those of the lowest numbers are dropped first.",
+        "bytes",
+        ge=0,
+        le=64 * MIB,
+    )
+    reply_bytes_total_max: int = _setting(
+        64 * MIB, "Replies kept in all sessions together: no more are kept above it.", "bytes", ge=0, le=GIB
     )
 
 
@@ -302,6 +338,10 @@ class Effects:
     )
     outbox_max: int = _setting(
         100_000, "With so many durable ones waiting, the leader refuses writes (BUSY).", "effects", ge=1
+    )
+    outbox_bytes_max: int = _setting(64 * MIB, "Or with so many bytes of them.", "bytes", ge=1)
+    timeout_ms: int = _setting(
+        30_000, "An asynchronous one that takes longer is cancelled, and has failed.", "milliseconds", ge=1
     )
     retry_ms_min: int = _setting(
         100, "A durable one that failed is tried again after about so long,", "milliseconds", ge=1
@@ -319,6 +359,7 @@ class Settings:
     cluster: Cluster = field(default_factory=Cluster)
     raft: Raft = Raft()
     storage: Storage = Storage()
+    snapshot: Snapshot = Snapshot()
     log: Log = Log()
     machine: Machine = field(default_factory=Machine)
     redis: Redis = Redis()

@@ -28,7 +28,7 @@ FLOORS = {
     "replica": 3,
     "cluster": 3,
     "testing": 4,
-    "client": 4,
+    "client": 3,
     "server": 4,
     "cli": 5,
 }

@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from raftkv.cli import commands, dev, serve, settings, status, wal
+from raftkv.cli import backup, commands, dev, member, recover, restore, serve, settings, status, wal
 from raftkv.errors import Fatal, RaftkvError
 
 EXIT_INPUT, EXIT_FATAL = 2, 3
@@ -32,6 +32,11 @@ app = typer.Typer(
 app.command(name="serve", cls=serve.ServeCommand, epilog=serve.EXAMPLES)(serve.serve)
 app.command(name="dev", epilog=dev.EXAMPLES)(dev.dev)
 app.command(name="status", epilog=status.EXAMPLES)(status.status)
+app.add_typer(member.app, name="member")
+app.command(name="transfer", epilog=member.EXAMPLES_TRANSFER)(member.transfer)
+app.command(name="backup", epilog=backup.EXAMPLES)(backup.backup)
+app.command(name="restore", epilog=restore.EXAMPLES)(restore.restore)
+app.command(name="recover", epilog=recover.EXAMPLES)(recover.recover)
 app.command(name="help", epilog=commands.EXAMPLES)(commands.help_)
 app.command(name="settings", epilog=settings.EXAMPLES)(settings.settings)
 app.add_typer(wal.app, name="wal")

@@ -17,9 +17,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from raftkv.cli.resp import Unreachable, ask
+from raftkv.cli.resp import Connection, Password, Unreachable, full_address
 from raftkv.errors import ProtocolError, RaftkvError
-from raftkv.settings import split_address
 
 EXAMPLES = """\
 [bold]Examples[/bold]
@@ -39,20 +38,13 @@ Status = Mapping[str, Any]
 
 def status(
     addresses: Annotated[list[str], typer.Argument(metavar="HOST:PORT...", help="Client ports of the members.")],
-    password: Annotated[
-        str, typer.Option(envvar="RAFTKV_CLIENT_REQUIREPASS", help="For members with requirepass.")
-    ] = "",
+    password: Password = "",
     timeout_ms: Annotated[int, typer.Option(min=1, help="How long to wait for each member.")] = 2000,
 ) -> None:
     """Show who leads and how far each member is."""
-    full = [f"127.0.0.1{address}" if address.startswith(":") else address for address in addresses]
-    for address in full:
-        _check(address)
-    answers = fetch_all(full, password, timeout_ms / 1000)
+    answers = fetch_all([full_address(address) for address in addresses], password, timeout_ms / 1000)
     answers |= fetch_all(unasked(answers), password, timeout_ms / 1000)
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=200)  # piped: nothing is cut to the width of a terminal that is not there
+    console = wide_console()
     console.print(members_table(answers))
     leader = leader_of(answers)
     if leader is not None and leader.get("peers"):
@@ -60,17 +52,16 @@ def status(
     raise typer.Exit(0 if any(isinstance(each, Mapping) and each.get("leader") for each in answers.values()) else 1)
 
 
-def _check(address: str) -> None:
-    try:
-        split_address(address)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
+def wide_console() -> Console:
+    """For tables: piped, nothing is cut to the width of a terminal that is not there."""
+    console = Console()
+    return console if console.is_terminal else Console(width=200)
 
 
 def fetch(address: str, password: str, timeout_s: float) -> Status:
     """RAFT.STATUS of one member. Raises RaftkvError."""
-    hello = ["HELLO", "3", *(("AUTH", "default", password) if password else ())]
-    reply = ask(address, [hello, ["RAFT.STATUS"]], timeout_s)[1]
+    with Connection(address, timeout_s, password) as connection:
+        reply = connection.call("RAFT.STATUS")
     if not isinstance(reply, dict):
         raise ProtocolError(f"RAFT.STATUS answered {type(reply).__name__}, not a map")
     return reply
@@ -108,8 +99,8 @@ def members_table(answers: Mapping[str, Status | RaftkvError]) -> Table:
     table = _table("members", columns, left=("address", "role"))
     for address, answer in answers.items():
         if isinstance(answer, RaftkvError):
-            kind = "unreachable" if isinstance(answer, Unreachable) else "error"
-            table.add_row(address, "", Text(f"{kind}: {answer}", "red"))
+            text = f"unreachable: {answer.reason}" if isinstance(answer, Unreachable) else f"error: {answer}"
+            table.add_row(address, "", Text(text, "red"))
             continue
         role = str(answer.get("role", "?"))
         numbers = [_cell(answer, key) for key in columns[3:-1]]

@@ -16,10 +16,12 @@
 
 What the class body says once is used for everything: the signature is the command's arity, the conversion of its
 arguments and its errors (`signatures.py`); the docstring is its help and its entry in COMMAND DOCS; the annotations are
-the state, its snapshots and its undoing (`state.py`).
+the state (`fields.py`), its snapshots and its undoing (`state.py`).
 
-A handler that raises `Refusal` answers that error; one that raises anything else answers "ERR internal error", which is
-logged. In both cases the state is as before the command, and all members do and answer the same.
+A handler that raises `Refusal`, or returns an `Error`, answers that error; one that raises anything else answers "ERR
+internal error", which is logged. In each case the state is as before the command, and all members do and answer the
+same. MemoryError and RecursionError are no answers, since they may come to one member alone: they leave, and the member
+begins again from its log.
 
 What handlers find in `self`: the state; `context` (index, term, time_ms, random, members, session; in a read: now_ms);
 `time_ms`, the time of the newest entry, also in reads.
@@ -33,72 +35,20 @@ import logging
 import re
 import typing
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ClassVar, Final, Self, TypeVar
+from typing import Any, ClassVar, Final, Self
 
 import msgspec
 
+from raftkv.machines.fields import declared_fields
 from raftkv.machines.interface import Command, Context, Effect, Kind, ReadContext, StateMachine, command_table
+from raftkv.machines.marks import ASKS_FOR, MARK, EffectMark, Mark, marked_methods
 from raftkv.machines.replies import OK, Error, Reply, unknown_command, wrong_arity
+from raftkv.machines.returned import reply_of
 from raftkv.machines.signatures import DeclarationError, Refusal, Signature
-from raftkv.machines.state import Journal, Map, StateError, checked, require_immutable
+from raftkv.machines.state import Journal, Map, StateError
+from raftkv.machines.values import checked
 
-Function = TypeVar("Function", bound=Callable[..., Any])
-
-_MARK: Final = "__raftkv__"
 _log = logging.getLogger("raftkv.machine")
-
-
-class _Mark(msgspec.Struct, frozen=True):
-    kind: Kind
-    name: str | None = None
-    version: int = 1
-    since: str = "1.0.0"
-
-
-class _EffectMark(msgspec.Struct, frozen=True):
-    durable: bool
-    before_reply: bool
-
-
-def write(
-    function: Function | None = None, /, *, name: str | None = None, version: int = 1, since: str = "1.0.0"
-) -> Any:
-    """A command that may change the state: replicated, then carried out on every member.
-
-    name: the command's name, if not the method's: ``@write(name="lock.acquire")``.
-    version: the machine's version that brought it (see `StateMachine.version`).
-    """
-    return _marking(function, _Mark(Kind.WRITE, name, version, since))
-
-
-def read(
-    function: Function | None = None, /, *, name: str | None = None, version: int = 1, since: str = "1.0.0"
-) -> Any:
-    """A command that only looks: linearizable, without an entry in the log. Options as for `write`."""
-    return _marking(function, _Mark(Kind.READ, name, version, since))
-
-
-def dirty(
-    function: Function | None = None, /, *, name: str | None = None, version: int = 1, since: str = "1.0.0"
-) -> Any:
-    """A command that looks at the state of whichever member is asked, at once, perhaps stale. Options as for
-    `write`."""
-    return _marking(function, _Mark(Kind.DIRTY, name, version, since))
-
-
-def effect(function: Function | None = None, /, *, durable: bool = False, before_reply: bool = False) -> Any:
-    """Something to be done outside. Called in a write handler it is *asked for*; the leader does it when the entry is
-    committed (docs/effects.md). Its arguments must be plain values. It may be async, and may have a keyword-only
-    parameter `effect_id`, the same in every repeat of a durable one."""
-    return _marking(function, _EffectMark(durable, before_reply))
-
-
-def _marking(function: Any, mark: Any) -> Any:
-    def decorate(function: Any) -> Any:
-        setattr(function, _MARK, mark)
-        return function
-
-    return decorate if function is None else decorate(function)
 
 
 class _Handler(msgspec.Struct, frozen=True):
@@ -126,6 +76,11 @@ class Machine(StateMachine):
     """Name -> (its method, whether that wants the effect's id)."""
 
     _fields: ClassVar[dict[str, Any]] = {}
+    """Name -> its type."""
+
+    _first_values: ClassVar[dict[str, Any]] = {}
+    """Of the plain fields, as `values.checked` returns them."""
+
     commands: Mapping[bytes, Command] = {}
     _journal: Journal
     _position: int
@@ -135,23 +90,23 @@ class Machine(StateMachine):
         super().__init_subclass__(**more)
         if "name" not in cls.__dict__:
             cls.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", cls.__name__).lower()
-        cls._fields = {**cls._fields, **_declared_fields(cls)}
-        handlers, effects, rows = dict(cls._handlers), dict(cls._effects), list[Command]()
-        own: dict[str, str] = {}
-        for attribute, function in list(cls.__dict__.items()):
-            mark = getattr(function, _MARK, None)
-            if isinstance(mark, _EffectMark):
-                effects[attribute] = (function, "effect_id" in inspect.signature(function).parameters)
-                setattr(cls, attribute, _asking(attribute, mark))
-            elif isinstance(mark, _Mark):
-                row, handler = _declared_command(cls, attribute, function, mark)
-                if row.name in own:
-                    raise DeclarationError(f"{cls.__name__}: {own[row.name]} and {attribute} are both {row.name!r}")
-                own[row.name] = attribute
-                rows.append(row)
-                handlers |= dict.fromkeys(command_table([row]), handler)
-        cls._handlers, cls._effects = handlers, effects
-        cls.commands = {**cls.commands, **command_table(rows)}
+        cls._fields, cls._first_values = declared_fields(cls, Machine)
+        cls._handlers, cls._effects, cls.commands = {}, {}, {}
+        owners: dict[str, str] = {}
+        for attribute, (mark, function) in marked_methods(cls).items():
+            if isinstance(mark, EffectMark):
+                cls._effects[attribute] = (function, "effect_id" in inspect.signature(function).parameters)
+                if not hasattr(getattr(cls, attribute), ASKS_FOR):
+                    # Its own, or of a base that is no machine. Left as it is, every member would do it.
+                    setattr(cls, attribute, _asking(attribute, mark, function))
+                continue
+            row, handler = _declared_command(cls, attribute, function, mark)
+            if row.name in owners:
+                raise DeclarationError(f"{cls.__name__}: {owners[row.name]} and {attribute} are both {row.name!r}")
+            owners[row.name] = attribute
+            table = command_table([row])
+            cls.commands = {**cls.commands, **table}
+            cls._handlers |= dict.fromkeys(table, handler)
 
     def __new__(cls, *arguments: Any, **options: Any) -> Self:  # noqa: ARG004
         machine = super().__new__(cls)
@@ -162,10 +117,8 @@ class Machine(StateMachine):
         put(machine, "context", ReadContext(0))
         put(machine, "time_ms", 0)
         for name, kind in cls._fields.items():
-            if typing.get_origin(kind) is Map:
-                put(machine, name, Map(journal, name, *typing.get_args(kind)))
-            else:
-                put(machine, name, getattr(cls, name))
+            is_plain = name in cls._first_values
+            put(machine, name, cls._first_values[name] if is_plain else Map(journal, name, *typing.get_args(kind)))
         return machine
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -234,26 +187,38 @@ class Machine(StateMachine):
         return self._carry_out(handler, argv)
 
     def _carry_out(self, handler: _Handler, argv: list[bytes]) -> Reply:
-        journal, effects = self._journal, getattr(self.context, "effects", None)
-        effects_before = len(effects) if effects else 0
+        journal = self._journal
+        effects_before = len(getattr(self.context, "effects", ()))
         journal.is_open = handler.writes
         try:
             arguments, options = handler.signature.convert(argv)
             result = handler.call(self, *arguments, **options)
-            return OK if result is None and handler.answers_ok else _reply(result)
+            reply = OK if result is None and handler.answers_ok else reply_of(result)
+        except (MemoryError, RecursionError):
+            # Whether it comes depends on the process, not on the log: as a reply, it would make members differ. A limit
+            # counted from this frame is no way out: a warm cache, or a value that shares its parts, recurses less.
+            raise
         except Exception as error:
-            journal.undo()
-            if effects:
-                del effects[effects_before:]
+            self._undo(effects_before)
             if isinstance(error, Refusal):
                 return Error(error.text)
             _log.exception("%s: %r raised", type(self).__name__, handler.signature.name)
             return Error(
                 f"ERR internal error in '{handler.signature.name}': {type(error).__name__}; nothing was changed"
             )
+        else:
+            if type(reply) is Error:
+                self._undo(effects_before)
+            return reply
         finally:
             journal.keep()
             journal.is_open = False
+
+    def _undo(self, effects_before: int) -> None:
+        """As if the present command had not been; so many effects were asked for before it."""
+        self._journal.undo()
+        if isinstance(self.context, Context):
+            del self.context.effects[effects_before:]
 
     def run_effect(self, effect: Effect, effect_id: str) -> Any:
         if effect.name not in self._effects:
@@ -264,27 +229,32 @@ class Machine(StateMachine):
     # ---- the whole state
 
     def _plain_fields(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name, kind in self._fields.items() if typing.get_origin(kind) is not Map}
+        return {name: getattr(self, name) for name in self._first_values}
 
     def _maps(self) -> dict[str, Map[Any, Any]]:
-        return {name: getattr(self, name) for name, kind in self._fields.items() if typing.get_origin(kind) is Map}
+        return {name: getattr(self, name) for name in self._fields if name not in self._first_values}
 
     def snapshot(self) -> Iterator[bytes]:
-        encode = msgspec.msgpack.encode
-        maps = {name: content.begin_snapshot() for name, content in self._maps().items()}
-        yield encode((self.time_ms, self._plain_fields()))
-        for name, slices in maps.items():
-            for items in slices:
-                yield encode((name, items))
+        encode, maps = msgspec.msgpack.encode, self._maps()
+        walks = {name: content.begin_walk() for name, content in maps.items()}
+        try:
+            yield encode((self.time_ms, self._plain_fields()))
+            for name, walk in walks.items():
+                for items in walk.slices():
+                    yield encode((name, items))
+                maps[name].end_walk(walk)
+        finally:
+            # Also of a snapshot that nobody wanted to the end: the Maps would keep for it for ever.
+            for name, walk in walks.items():
+                maps[name].end_walk(walk)
 
     def restore(self, slices: Iterator[bytes]) -> None:
         put, convert, maps = object.__setattr__, msgspec.convert, self._maps()
         time_ms, plain = msgspec.msgpack.decode(next(slices))
         for content in maps.values():
             content.empty()
-        for name in self._plain_fields():
-            value = convert(plain[name], self._fields[name]) if name in plain else getattr(type(self), name)
-            put(self, name, value)
+        for name, first in self._first_values.items():
+            put(self, name, convert(plain[name], self._fields[name]) if name in plain else first)
         put(self, "time_ms", time_ms)
         for part in slices:
             name, items = msgspec.msgpack.decode(part)
@@ -300,20 +270,7 @@ class Machine(StateMachine):
         return digest.digest()
 
 
-def _reply(result: Any) -> Reply:
-    """What a handler has returned, as a reply value. Raises TypeError for what is none."""
-    if isinstance(result, tuple | list):
-        return [_reply(item) for item in result]
-    if isinstance(result, dict):
-        return {key.encode() if isinstance(key, str) else key: _reply(value) for key, value in result.items()}
-    if isinstance(result, set | frozenset | Map) or (
-        isinstance(result, msgspec.Struct) and type(result).__module__ != "raftkv.machines.replies"
-    ):
-        raise TypeError(f"a {type(result).__name__} is no reply: return a list, a dict, or one value")
-    return result  # type: ignore[no-any-return]
-
-
-def _asking(name: str, mark: _EffectMark) -> Callable[..., None]:
+def _asking(name: str, mark: EffectMark, function: Callable[..., Any]) -> Callable[..., None]:
     """What an effect's method is replaced by: it asks for the effect."""
 
     def ask(self: Machine, *arguments: Any) -> None:
@@ -322,37 +279,12 @@ def _asking(name: str, mark: _EffectMark) -> Callable[..., None]:
         wanted = Effect(name=name, arguments=arguments, durable=mark.durable, before_reply=mark.before_reply)
         self.context.add_effect(self._position, wanted)
 
+    setattr(ask, MARK, mark)
+    setattr(ask, ASKS_FOR, function)
     return ask
 
 
-def _declared_fields(cls: type) -> dict[str, Any]:
-    own = [name for name in inspect.get_annotations(cls) if not name.startswith("_") and name not in _NO_STATE]
-    try:
-        kinds = typing.get_type_hints(cls) if own else {}
-    except NameError as error:
-        raise DeclarationError(
-            f"{cls.__name__}: {error}; types of its fields must be defined at module level"
-        ) from error
-    fields = {name: kinds[name] for name in own if typing.get_origin(kinds[name]) is not ClassVar}
-    for name, kind in fields.items():
-        where = f"{cls.__name__}.{name}"
-        if typing.get_origin(kind) is Map:
-            for part in typing.get_args(kind):
-                require_immutable(part, where)
-            continue
-        if kind is Map:
-            raise DeclarationError(f"{where}: say of what: Map[str, int]")
-        require_immutable(kind, where)
-        if not hasattr(cls, name):
-            raise DeclarationError(f"{where} needs a first value: {name}: {getattr(kind, '__name__', kind)} = ...")
-        checked(getattr(cls, name), kind, where)
-    return fields
-
-
-_NO_STATE: Final = frozenset({"name", "version", "commands", "context", "time_ms"})
-
-
-def _declared_command(cls: type, attribute: str, function: Any, mark: _Mark) -> tuple[Command, _Handler]:
+def _declared_command(cls: type, attribute: str, function: Any, mark: Mark) -> tuple[Command, _Handler]:
     where = f"{cls.__name__}.{attribute}"
     signature = Signature.of(function, (mark.name or attribute).lower(), where)
     returns_nothing = signature.returns in (None, type(None))

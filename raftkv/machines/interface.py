@@ -53,6 +53,7 @@ class Kind(enum.IntEnum):
     READ = 1  # linearizable: answered by the leader after a quorum confirmed it still leads
     DIRTY = 2  # answered at once by whichever member is asked, possibly stale
     LOCAL = 3  # the connection's own business: PING, CLIENT, INFO ...
+    ADMIN = 4  # for the leader itself: changes of the members (`replica/admin.py`)
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,6 +16,7 @@ All is looked up once, when the class is made; a call costs one conversion for e
 from __future__ import annotations
 
 import inspect
+import re
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -31,13 +32,18 @@ class DeclarationError(RaftkvError, TypeError):
     """The class cannot be a machine as it is written; says where and why."""
 
 
+_is_code: Final = re.compile(r"[A-Z][A-Z0-9_]{2,}").fullmatch
+
+
 class Refusal(Exception):
     """Raised by a handler that does not do what it was asked to: the client gets `text`, and the state stays as it was.
-    A text whose first word is not in capitals is given the code ERR: Refusal("no such account")."""
+
+    The first word is the error's code if it is at least three capital letters, digits and underscores, a letter first:
+    Refusal("NOTFOUND no such account"). Any other text gets the code ERR: Refusal("A lock is held")."""
 
     def __init__(self, text: str) -> None:
         first = text.partition(" ")[0]
-        self.text = (text if first.isupper() else f"ERR {text}").replace("\r", " ").replace("\n", " ")
+        self.text = (text if _is_code(first) else f"ERR {text}").replace("\r", " ").replace("\n", " ")
         super().__init__(self.text)
 
 
@@ -215,7 +221,11 @@ class Signature:
 
 def _without_none(kind: Any) -> Any:
     """T of ``T | None``."""
-    if typing.get_origin(kind) is typing.Union or isinstance(kind, types.UnionType):
+    if is_union(kind):
         others = [part for part in typing.get_args(kind) if part is not type(None)]
         return others[0] if len(others) == 1 else kind
     return kind
+
+
+def is_union(kind: Any) -> bool:
+    return typing.get_origin(kind) is typing.Union or isinstance(kind, types.UnionType)

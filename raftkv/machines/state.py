@@ -17,27 +17,16 @@ order of insertion, so that nothing depends on what was deleted, undone or resto
 
 from __future__ import annotations
 
-import types
-import typing
 from collections.abc import Callable, Iterator, MutableMapping
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-import msgspec
 from sortedcontainers import SortedList
 
-from raftkv.machines.numbers import INT64_MAX, INT64_MIN
+from raftkv.machines.values import checked
+from raftkv.machines.walk import MISSING, MapWalk
 
 K = TypeVar("K")
 V = TypeVar("V")
-
-MISSING: Final = object()
-SLICE_ITEMS: Final = 1000
-"""Items of a Map in one slice of a snapshot: about a millisecond of work."""
-
-_ALWAYS_STORABLE: Final = frozenset({bytes, float, bool, type(None)})
-_encode: Final = msgspec.msgpack.Encoder().encode
-
-PLAIN_TYPES: Final = frozenset({bytes, str, int, float, bool, type(None)})
 
 
 class StateError(Exception):
@@ -73,8 +62,8 @@ class Journal:
 class Map(MutableMapping[K, V], Generic[K, V]):
     """A mapping as part of a machine's state. Made by the machine from its annotation, as `Map[key type, value type]`.
 
-    Keys are str, bytes, int or tuples of them; it iterates in their order. Look-ups cost what they cost in a dict, a
-    new or deleted key O(log n). Raises TypeError for a key or value of another type than declared.
+    Keys are of one type that can be sorted (`values.require_key`); it iterates in their order. Look-ups cost what they
+    cost in a dict, a new or deleted key O(log n). Raises TypeError for a key or value of another type than declared.
     """
 
     def __init__(self, journal: Journal, name: str, key_type: Any, value_type: Any) -> None:
@@ -85,7 +74,7 @@ class Map(MutableMapping[K, V], Generic[K, V]):
         self._values: dict[K, V] = {}
         self._keys: Any = SortedList()
         self._changes = 0
-        self._snapshot: _MapSnapshot | None = None
+        self._walks: list[MapWalk] = []
 
     # ---- reading
 
@@ -119,49 +108,63 @@ class Map(MutableMapping[K, V], Generic[K, V]):
     # ---- changing
 
     def __setitem__(self, key: K, value: V) -> None:
-        if type(value) is not self.value_type:
-            value = checked(value, self.value_type, f"a value of {self._name}")
-        else:
-            require_storable(value, self._name)
-        if key not in self._values:
-            checked(key, self.key_type, f"a key of {self._name}")
+        value = checked(value, self.value_type, f"a value of {self._name}")
+        if type(key) is not self.key_type or key not in self._values:
+            key = self._checked_key(key)
         self._journal.note(self._put, key, self._values.get(key, MISSING))
         self._put(key, value)
 
     def __delitem__(self, key: K) -> None:
+        if type(key) is not self.key_type and key in self._values:
+            key = self._checked_key(key)
         self._journal.note(self._put, key, self._values[key])
         self._put(key, MISSING)
 
+    def clear(self) -> None:
+        """Take everything out, at the cost of one change."""
+        self._journal.note(self._hold, self._values, self._keys, self._walks)
+        self._hold({}, SortedList(), [])
+
+    def _checked_key(self, key: K) -> K:
+        """Never a bool in place of the equal int, nor a subclass with an order of its own: one such key, and the
+        order of all is lost."""
+        return checked(key, self.key_type, f"a key of {self._name}")  # type: ignore[no-any-return]
+
     def _put(self, key: K, value: Any) -> None:
-        """The one place where the content changes. MISSING: take the key out."""
+        """The one place where the content changes key by key. MISSING: take the key out. The sorted keys come first:
+        they alone compare, so whatever raises there leaves both as they were."""
         before = self._values.get(key, MISSING)
-        if self._snapshot is not None:
-            self._snapshot.keep(key, before)
+        for walk in self._walks:
+            walk.keep(key, before)
         if value is MISSING:
             if before is not MISSING:
-                del self._values[key]
                 self._keys.remove(key)
+                del self._values[key]
                 self._changes += 1
             return
-        self._values[key] = value
         if before is MISSING:
             self._keys.add(key)
             self._changes += 1
+        self._values[key] = value
+
+    def _hold(self, values: dict[K, V], keys: Any, walks: list[MapWalk]) -> None:
+        """Have other content as a whole. Walks stay with the content that they go through: nobody changes it while it
+        is put aside, so there is nothing to tell them; if it is put back, they are told of changes again."""
+        self._values, self._keys, self._walks = values, keys, walks
+        self._changes += 1
 
     # ---- the whole
 
-    def begin_snapshot(self) -> Iterator[list[tuple[K, V]]]:
-        """The items as they are now, in slices."""
-        self._snapshot = snapshot = _MapSnapshot(self._keys, self._values)
-        return self._slices(snapshot)
+    def begin_walk(self) -> MapWalk:
+        """The items as they are now, to be gone through in slices; until `end_walk`, changes cost O(log n)."""
+        walk = MapWalk(self._keys, self._values)
+        self._walks.append(walk)
+        return walk
 
-    def _slices(self, snapshot: _MapSnapshot) -> Iterator[list[tuple[K, V]]]:
-        try:
-            while items := snapshot.next_slice():
-                yield items
-        finally:
-            if self._snapshot is snapshot:
-                self._snapshot = None
+    def end_walk(self, walk: MapWalk) -> None:
+        """Nothing is kept for it any more. Also for one that has ended already."""
+        if walk in self._walks:
+            self._walks.remove(walk)
 
     def load(self, items: list[tuple[K, V]]) -> None:
         """Take over items of a snapshot."""
@@ -170,87 +173,4 @@ class Map(MutableMapping[K, V], Generic[K, V]):
 
     def empty(self) -> None:
         """Forget everything, without a way back: for restoring."""
-        self._values.clear()
-        self._keys.clear()
-        self._snapshot = None
-
-
-class _MapSnapshot:
-    """A walk through a Map's keys in order, beside which the Map goes on changing."""
-
-    def __init__(self, keys: Any, values: dict[Any, Any]) -> None:
-        self._keys = keys
-        self._values = values
-        self._passed: Any = MISSING
-        self._kept: dict[Any, Any] = {}
-        """What was overwritten ahead of the walk: key -> its value when the walk began, MISSING if it was not there."""
-
-    def keep(self, key: Any, before: Any) -> None:
-        if (self._passed is MISSING or key > self._passed) and key not in self._kept:
-            self._kept[key] = before
-
-    def next_slice(self) -> list[tuple[Any, Any]]:
-        """The next items; empty at the end."""
-        items: list[tuple[Any, Any]] = []
-        while not items:
-            ahead = self._ahead()
-            kept = self._kept
-            last = ahead[-1] if len(ahead) == SLICE_ITEMS else MISSING
-            also = [key for key in kept if last is MISSING or key <= last]
-            for key in sorted({*ahead, *also}):
-                value = kept.pop(key) if key in kept else self._values[key]
-                if value is not MISSING:
-                    items.append((key, value))
-                self._passed = key
-            if last is MISSING:
-                break
-        return items
-
-    def _ahead(self) -> list[Any]:
-        first = None if self._passed is MISSING else self._passed
-        walk = self._keys.irange(first, None, (self._passed is MISSING, True))
-        return [key for key, _ in zip(walk, range(SLICE_ITEMS), strict=False)]
-
-
-def checked(value: Any, wanted: Any, what: str) -> Any:
-    """`value`, if it is of the declared type and can be stored. Raises TypeError, ValueError."""
-    try:
-        converted = msgspec.convert(value, wanted, strict=True)
-    except msgspec.ValidationError as error:
-        raise TypeError(f"{what}: {error}") from error
-    require_storable(converted, what)
-    return converted
-
-
-def require_storable(value: Any, what: str) -> None:
-    """Raises ValueError for what no snapshot could hold: an integer of more than 64 bits, text with lone surrogates.
-    Found out only when the snapshot is taken, it would be too late."""
-    kind = type(value)
-    if kind is int:
-        if not INT64_MIN <= value <= INT64_MAX:
-            raise ValueError(f"{what}: {value} has more than 64 bits")
-    elif kind not in _ALWAYS_STORABLE:
-        try:
-            _encode(value)
-        except (OverflowError, ValueError) as error:
-            raise ValueError(f"{what} cannot be stored: {error}") from error
-
-
-def require_immutable(kind: Any, where: str) -> None:
-    """Raises StateError for a declared type whose values could change unnoticed."""
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if kind in PLAIN_TYPES or kind is None:
-        return
-    if origin is tuple or origin is typing.Union or isinstance(kind, types.UnionType):
-        for argument in arguments:
-            if argument is not ...:
-                require_immutable(argument, where)
-        return
-    if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and kind.__struct_config__.frozen:
-        for field in msgspec.structs.fields(kind):
-            require_immutable(field.type, f"{where}.{field.name}")
-        return
-    raise StateError(
-        f"{where}: values of type {kind} can be changed unnoticed, and that could be neither undone nor copied; use"
-        " bytes, str, int, float, bool, tuples of these, or a frozen msgspec.Struct"
-    )
+        self._hold({}, SortedList(), [])

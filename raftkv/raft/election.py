@@ -12,7 +12,13 @@ if TYPE_CHECKING:
 
 
 def on_election_timeout(node: Node) -> None:
-    become_pre_candidate(node)
+    """Stand for election. Who is no voter only forgets the leader that has fallen silent; so does who could not keep
+    a promise because its disk does not answer."""
+    if node.may_campaign and not node.disk_is_stalled:
+        become_pre_candidate(node)
+    else:
+        become_follower(node, node.term, None)
+        node.reset_election_timer()
 
 
 def hears_live_leader(node: Node) -> bool:
@@ -26,7 +32,8 @@ def hears_live_leader(node: Node) -> bool:
 
 
 def on_vote_request(node: Node, sender: int, request: VoteRequest) -> None:
-    """Answer every request, whatever its term: a candidate that hears nothing learns nothing."""
+    """Answer every request, whatever its term: a candidate that hears nothing learns nothing. And whoever sends it:
+    the entry that makes the candidate a voter, or this member one, may not have come here yet (thesis, 4.2.2)."""
     if request.term < node.term or (hears_live_leader(node) and not request.forced):
         # The term is not taken over either: one member that missed some heartbeats must not unseat a healthy leader.
         return node.promise(sender, VoteReply(node.term, False, request.pre))

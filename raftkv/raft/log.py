@@ -2,15 +2,17 @@
 
 Positions, each at most the next one::
 
-    0 <= applied <= commit <= last          synced <= last
+    0 <= base <= applied <= commit <= last          synced <= last
 
+``base``     everything up to here is in a snapshot and no longer in the log (compaction; paper, section 7)
 ``applied``  the machine has carried out everything up to here (kept by the replica, told here for trimming)
 ``commit``   a quorum has it on disk; it can never change again
 ``synced``   this member's own disk has it; a follower's commit may be ahead of it for a moment
 ``last``     the newest entry this member knows of, perhaps only in memory
 
-All terms are known without reading the disk, as runs: `(first index, term)`, one run for each leadership,
-a few dozen numbers for millions of entries. The entries themselves are in memory only near the end (the *tail*);
+All terms from the base on are known without reading the disk, as runs: `(first index, term)`, one run for each
+leadership, a few dozen numbers for millions of entries. The first run begins with the base itself: its entry is gone,
+its term is not. The entries themselves are in memory only near the end (the *tail*);
 older ones come from `read_stored`, the one thing here that is not plain memory. It must be a function of what was
 synced, so the core stays deterministic.
 """
@@ -37,45 +39,65 @@ class Log:
     def __init__(
         self,
         *,
+        base: tuple[int, int] = (0, 0),
         last_index: int = 0,
         terms: Sequence[tuple[int, int]] = (),
         commit: int = 0,
         read_stored: ReadStored = _nothing_stored,
         cache_bytes_max: int = 16 * 1024 * 1024,
     ) -> None:
-        """Start from what the log store recovered: everything up to `last_index` is synced, nothing is in memory."""
-        self.last_index = last_index
-        self.last_term = terms[-1][1] if terms else 0
-        self.commit = min(commit, last_index)
-        self.synced = last_index
-        self._run_starts = [first for first, _ in terms]
-        self._run_terms = [term for _, term in terms]
+        """Start from what the log store recovered: everything up to `last_index` is synced, nothing is in memory.
+
+        base: index and term of the newest entry that only the snapshot has; `last_index` and `terms` are of what
+        lies behind it.
+        """
+        self.base_index, self.base_term = base
+        if terms and terms[0][1] == self.base_term:
+            terms = terms[1:]  # it goes on with the base's own run
+        self.last_index = max(last_index, self.base_index)
+        self.last_term = terms[-1][1] if terms else self.base_term
+        self.commit = max(min(commit, last_index), self.base_index)
+        self.synced = self.last_index
+        self._run_starts = [self.base_index, *(first for first, _ in terms)]
+        self._run_terms = [self.base_term, *(term for _, term in terms)]
         self._tail: list[Entry] = []
-        self._tail_first = last_index + 1
+        self._tail_first = self.last_index + 1
         self._tail_bytes = 0
         self._cache_bytes_max = cache_bytes_max
         self._read_stored = read_stored
 
     def check(self) -> None:
         """Assert the order of the positions; called where a mistake elsewhere would show first."""
-        if not (self.commit <= self.last_index and self.synced <= self.last_index):
-            raise BrokenInvariant(f"commit {self.commit} or synced {self.synced} is above last {self.last_index}")
+        if not (self.base_index <= self.commit <= self.last_index and self.synced <= self.last_index):
+            places = f"base {self.base_index}, commit {self.commit}, synced {self.synced}, last {self.last_index}"
+            raise BrokenInvariant(f"positions in the log are out of order: {places}")
+
+    @property
+    def memory_first(self) -> int:
+        """The oldest entry that is in memory."""
+        return self._tail_first
+
+    @property
+    def first_index(self) -> int:
+        """The oldest entry that the log can still have."""
+        return self.base_index + 1
 
     def term(self, index: int) -> int:
-        """Term of the entry at `index`; 0 for index 0. The index must not be above `last_index`."""
+        """Term of the entry at `index`; 0 for index 0. The index must not be above `last_index`, nor below the base."""
         if index == self.last_index:
             return self.last_term
-        if index <= 0:
-            return 0
+        if index < self.base_index:
+            raise BrokenInvariant(f"the term of {index} is forgotten, the log begins behind {self.base_index}")
         return self._run_terms[bisect_right(self._run_starts, index) - 1]
 
     def first_of_term_at(self, index: int) -> int:
-        """The first index of the run of equal terms that `index` lies in."""
+        """The first index, from the base on, of the run of equal terms that `index` lies in."""
         return self._run_starts[bisect_right(self._run_starts, index) - 1]
 
     def has(self, index: int, term: int) -> bool:
-        """Whether this log agrees with one that has `term` at `index` (paper, 5.3: then all before agrees too)."""
-        return index <= self.last_index and self.term(index) == term
+        """Whether this log agrees with one that has `term` at `index` (paper, 5.3: then all before agrees too). What
+        lies below the base is committed, and so equal in all logs that are asked about."""
+        return index < self.base_index or (index <= self.last_index and self.term(index) == term)
 
     def is_up_to_date(self, last_index: int, last_term: int) -> bool:
         """Whether a log ending in (`last_index`, `last_term`) is at least as new as this one (paper, 5.4.1)."""
@@ -106,15 +128,39 @@ class Log:
             gone = self._tail[index - self._tail_first :]
             self._tail_bytes -= sum(len(e.data) + ENTRY_OVERHEAD_BYTES for e in gone)
             del self._tail[index - self._tail_first :]
-        while self._run_starts and self._run_starts[-1] >= index:
+        while self._run_starts[-1] >= index:
             self._run_starts.pop()
             self._run_terms.pop()
         self.last_index = index - 1
-        self.last_term = self._run_terms[-1] if self._run_terms else 0
+        self.last_term = self._run_terms[-1]
         self.synced = min(self.synced, self.last_index)
+
+    def compact(self, index: int) -> None:
+        """Forget everything up to `index`: a snapshot has it."""
+        if not self.base_index <= index <= self.commit:
+            raise BrokenInvariant(f"asked to forget up to {index}; base is {self.base_index}, commit {self.commit}")
+        self.base_index, self.base_term = index, self.term(index)
+        run = bisect_right(self._run_starts, index) - 1
+        self._run_starts[: run + 1] = [index]
+        del self._run_terms[:run]
+        if index >= self._tail_first:
+            self._drop_oldest(index + 1 - self._tail_first)
+
+    def begin_behind(self, index: int, term: int) -> None:
+        """Forget everything: a snapshot has all up to (`index`, `term`), and this log had something else there, or
+        nothing. What was committed is below, and in the snapshot."""
+        if index < self.commit:
+            raise BrokenInvariant(f"asked to begin behind {index}, but {self.commit} is committed")
+        self.base_index = self.last_index = self.commit = index
+        self.base_term = self.last_term = term
+        self.synced = min(self.synced, index)
+        self._run_starts, self._run_terms = [index], [term]
+        self._tail, self._tail_first, self._tail_bytes = [], index + 1, 0
 
     def slice(self, first: int, last: int, entries_max: int, bytes_max: int) -> list[Entry]:
         """Entries from `first` to at most `last`, within the two bounds but at least one; read back when need be."""
+        if first <= self.base_index:
+            raise BrokenInvariant(f"entry {first} is forgotten, the log begins behind {self.base_index}")
         last = min(last, first + entries_max - 1)
         if first < self._tail_first:
             return self._read_stored(first, min(last, self._tail_first - 1), bytes_max)
@@ -132,12 +178,15 @@ class Log:
         if self._tail_bytes <= self._cache_bytes_max:
             return
         keep_from = min(applied, self.commit, self.synced) + 1
-        count = 0
+        count, too_many_bytes = 0, self._tail_bytes - self._cache_bytes_max // 2
         for entry in self._tail:
-            if entry.index >= keep_from or self._tail_bytes <= self._cache_bytes_max // 2:
+            if entry.index >= keep_from or too_many_bytes <= 0:
                 break
-            self._tail_bytes -= len(entry.data) + ENTRY_OVERHEAD_BYTES
+            too_many_bytes -= len(entry.data) + ENTRY_OVERHEAD_BYTES
             count += 1
-        if count:
-            del self._tail[:count]
-            self._tail_first += count
+        self._drop_oldest(count)
+
+    def _drop_oldest(self, count: int) -> None:
+        self._tail_bytes -= sum(len(e.data) + ENTRY_OVERHEAD_BYTES for e in self._tail[:count])
+        del self._tail[:count]
+        self._tail_first += count

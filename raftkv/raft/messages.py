@@ -21,7 +21,7 @@ import msgspec
 class EntryKind(enum.IntEnum):
     NO_OP = 0  # a new leader's first entry: commits everything before it (paper, section 8)
     COMMANDS = 1  # `data` is an encoded `machines.interface.Batch`
-    MEMBERSHIP = 2  # `data` is an encoded `raft.membership.Membership`
+    MEMBERSHIP = 2  # `data` is an encoded `membership.Membership`; it counts from when it is in the log
 
 
 class Entry(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -104,4 +104,43 @@ class HeartbeatReply(msgspec.Struct, array_like=True, frozen=True, gc=False, tag
     round: int
 
 
-RaftMessage = VoteRequest | VoteReply | Append | AppendReply | Heartbeat | HeartbeatReply
+class SnapshotChunk(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=7):
+    """InstallSnapshot (paper, section 7): `data` are the bytes from `offset` on of a file of `size_bytes` bytes, the
+    state after the entry (`index`, `last_term`). Without data at offset 0 it is an offer; the answer says where to go
+    on."""
+
+    term: int
+    index: int
+    last_term: int
+    size_bytes: int
+    offset: int
+    data: bytes
+
+
+class SnapshotReply(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=8):
+    """`offset`: so many bytes of the snapshot at `index` are here. `installed`: everything up to `index`, which may be
+    newer than what was sent, is durable here and in force."""
+
+    term: int
+    index: int
+    offset: int
+    installed: bool
+
+
+class TimeoutNow(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=9):
+    """From the leader of `term`, who hands over: you have everything, stand for election at once (thesis, 3.10)."""
+
+    term: int
+
+
+RaftMessage = (
+    VoteRequest
+    | VoteReply
+    | Append
+    | AppendReply
+    | Heartbeat
+    | HeartbeatReply
+    | SnapshotChunk
+    | SnapshotReply
+    | TimeoutNow
+)

@@ -3,6 +3,7 @@
 PROBE      it is unknown where the logs agree: one Append at a time, until one is accepted.
 REPLICATE  they agree up to `match`: Appends are sent ahead of acknowledgements (pipelined), `next` moves as they
            leave, and a window bounds how many and how much is under way.
+SNAPSHOT   it lacks entries that are compacted away: no Appends until it has installed a snapshot. Heartbeats go on.
 
 A rejection, or a link that broke, goes back to PROBE: what was under way may be lost.
 """
@@ -16,6 +17,7 @@ from collections import deque
 class Mode(enum.Enum):
     PROBE = "probe"
     REPLICATE = "replicate"
+    SNAPSHOT = "snapshot"
 
 
 class Progress:
@@ -55,8 +57,14 @@ class Progress:
         self.inflight_bytes = 0
 
     def become_probe(self, next_index: int) -> None:
-        self.mode = Mode.PROBE
+        self._begin(Mode.PROBE)
         self.next = max(next_index, self.match + 1)
+
+    def become_snapshot(self) -> None:
+        self._begin(Mode.SNAPSHOT)
+
+    def _begin(self, mode: Mode) -> None:
+        self.mode = mode
         self.awaits_reply = False
         self.inflight.clear()
         self.inflight_bytes = 0
@@ -71,7 +79,7 @@ class Progress:
         self.inflight_bytes += size_bytes
 
     def on_accepted(self, match_index: int) -> bool:
-        """An Append up to `match_index` is on its disk. Returns whether that was news."""
+        """An Append up to `match_index`, or a snapshot, is on its disk. Returns whether that was news."""
         while self.inflight and self.inflight[0][0] <= match_index:
             self.inflight_bytes -= self.inflight.popleft()[1]
         news = match_index > self.match

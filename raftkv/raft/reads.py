@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from raftkv.raft.messages import Heartbeat, HeartbeatReply
-from raftkv.raft.quorum import agreed
+from raftkv.raft.quorum import agreed, are_enough
 from raftkv.raft.replication import follow, send_heartbeats
 from raftkv.raft.roles import become_follower
 
@@ -35,26 +35,29 @@ def begin_round(node: Node) -> int:
 
 
 def _quickest(node: Node) -> tuple[int, ...]:
-    """As many members as make a quorum with this one: those that answered last. Asking more would cost them a wake-up
+    """As many voters as make a quorum with this one: those that answered last. Asking more would cost them a wake-up
     for nothing; when one of these does not answer, the next tick asks all (`ask_again`)."""
-    progress = node.progress
+    if len(node.halves) > 1:
+        return node.voter_peers  # for the short time of a change
+    progress, half = node.progress, node.halves[0]
+    wanted = half.needed - half.has_self
     before = node.round - 1
     for peer in node.asked:
         if peer not in progress or progress[peer].round != before:
             break
     else:
-        if len(node.asked) == node.quorum - 1:
+        if len(node.asked) == wanted:
             return node.asked  # they answered the last round, and nobody was quicker
 
-    quickest = sorted(progress, key=lambda peer: (progress[peer].round, progress[peer].heard_ms), reverse=True)
-    return tuple(quickest[: node.quorum - 1])
+    quickest = sorted(half.peers, key=lambda peer: (progress[peer].round, progress[peer].heard_ms), reverse=True)
+    return tuple(quickest[:wanted])
 
 
 def ask_again(node: Node) -> None:
     """A round that was not confirmed at once goes to everybody."""
     if node.confirmed_round < node.round and node.now_ms - node.round_begun_ms >= ROUND_PATIENCE_MS:
         node.round_begun_ms = node.now_ms
-        send_heartbeats(node, node.peers)
+        send_heartbeats(node, node.voter_peers)
 
 
 def on_heartbeat(node: Node, sender: int, message: Heartbeat) -> None:
@@ -72,15 +75,22 @@ def on_heartbeat_reply(node: Node, sender: int, reply: HeartbeatReply) -> None:
 
 
 def _count(node: Node) -> None:
-    rounds = [progress.round for progress in node.progress.values()]
-    rounds.append(node.round)
-    node.confirmed_round = agreed(rounds, node.quorum)
+    confirmed = node.round
+    if node.confirmed_round == confirmed:
+        return
+    for half, peers in node.counted:
+        rounds = [progress.round for progress in peers]
+        if half.has_self:
+            rounds.append(node.round)
+        confirmed = min(confirmed, agreed(rounds, half.needed))
+    if confirmed > node.confirmed_round:
+        node.confirmed_round = confirmed
 
 
 def check_quorum(node: Node) -> None:
     """Step down when a quorum has not been heard for an election timeout: the others have, or soon will have,
     another leader, and clients must not wait here for ever (thesis, section 6.2)."""
     limit_ms = node.settings.election_timeout_ms_max
-    heard = 1 + sum(node.now_ms - progress.heard_ms <= limit_ms for progress in node.progress.values())
-    if heard < node.quorum:
+    heard = [peer for peer, progress in node.progress.items() if node.now_ms - progress.heard_ms <= limit_ms]
+    if not are_enough(node.halves, heard):
         become_follower(node, node.term, None)

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from raftkv.errors import ProtocolError
+from raftkv.raft.membership import MEMBERSHIP, decode_membership
 from raftkv.raft.messages import Append, AppendReply, Entry, Heartbeat
 from raftkv.raft.progress import Mode, Progress
 from raftkv.raft.quorum import agreed
@@ -39,7 +40,8 @@ def on_append(node: Node, sender: int, message: Append) -> None:
                 node.cut_from(entry.index)
             node.accept(message.entries[position:])
             break
-    match = prev + len(message.entries)
+    # What is below the base is committed, and so the same at the leader, although this append has not got there.
+    match = max(prev + len(message.entries), log.base_index)
     # Only up to what this append has proven equal: our own tail behind it may differ from the leader's.
     node.advance_commit(min(message.commit, match))
     node.promise(sender, AppendReply(node.term, True, prev, match, 0, 0))
@@ -51,15 +53,18 @@ def _check_entries(message: Append) -> None:
     for entry in message.entries:
         if entry.index != index + 1 or not term <= entry.term <= message.term:
             raise ProtocolError(f"entry {entry.index} of term {entry.term} cannot follow {index} of term {term}")
+        if entry.kind == MEMBERSHIP:
+            decode_membership(entry.data)
         index, term = entry.index, entry.term
 
 
 def _rejection(node: Node, message: Append) -> AppendReply:
-    """The last place at or before `prev_index` that could still agree: all our newer terms are skipped at once."""
+    """The last place at or before `prev_index` that could still agree: all our newer terms are skipped at once. At
+    the base it certainly does, since that is committed."""
     log = node.log
     hint = min(message.prev_index, log.last_index)
-    while hint > 0 and log.term(hint) > message.prev_term:
-        hint = log.first_of_term_at(hint) - 1
+    while hint > log.base_index and log.term(hint) > message.prev_term:
+        hint = max(log.first_of_term_at(hint) - 1, log.base_index)
     return AppendReply(node.term, False, message.prev_index, 0, hint, log.term(hint))
 
 
@@ -95,10 +100,11 @@ def on_append_reply(node: Node, sender: int, reply: AppendReply) -> None:
 
 
 def _next_after_rejection(node: Node, reply: AppendReply) -> int:
-    """The highest index at or before the follower's hint whose term here is not above the hint's, plus one."""
+    """The highest index at or before the follower's hint whose term here is not above the hint's, plus one. Below
+    the base nothing can be compared: then it becomes a place that needs a snapshot."""
     log = node.log
     index = min(reply.hint_index, reply.prev_index - 1, log.last_index)
-    while index > 0 and log.term(index) > reply.hint_term:
+    while index > 0 and index >= log.base_index and log.term(index) > reply.hint_term:
         index = log.first_of_term_at(index) - 1
     return index + 1
 
@@ -109,9 +115,15 @@ def commit_what_a_quorum_has(node: Node) -> None:
     Counting replicas of an older term's entry proves nothing: a member without it could still win an election and
     overwrite it (paper, figure 8). It is committed together with the first entry of this term that is.
     """
-    matches = [progress.match for progress in node.progress.values()]
-    matches.append(node.log.synced)  # our own disk counts like any other, once it has answered
-    index = agreed(matches, node.quorum)
+    log = node.log
+    index = log.last_index
+    if log.commit == index:
+        return  # as for every acknowledgement that comes after enough others
+    for half, peers in node.counted:
+        matches = [progress.match for progress in peers]
+        if half.has_self:
+            matches.append(log.synced)  # our own disk counts like any other, once it has answered
+        index = min(index, agreed(matches, half.needed))
     if index >= node.term_start:
         node.advance_commit(index)
 
@@ -119,7 +131,14 @@ def commit_what_a_quorum_has(node: Node) -> None:
 def send_appends(node: Node) -> None:
     """Send every follower what it lacks. Followers at the same place share one message, so it is encoded once."""
     shared: dict[int, Append] = {}
+    wanting_snapshot: list[int] = []
+    base_index = node.log.base_index
     for peer, progress in node.progress.items():
+        if progress.next <= base_index:
+            if progress.mode is not Mode.SNAPSHOT:
+                progress.become_snapshot()
+            wanting_snapshot.append(peer)
+            continue
         if progress.mode is Mode.PROBE:
             if not progress.awaits_reply:
                 _send_append(node, peer, progress, shared)
@@ -130,6 +149,7 @@ def send_appends(node: Node) -> None:
             # Nothing follows that would carry the commit index; without this a dirty read on that member would be
             # a heartbeat interval behind the end of every burst, and a person who tries it would find nothing.
             send_heartbeats(node, (peer,))
+    node.wanting_snapshot = wanting_snapshot
 
 
 def _window_is_open(node: Node, progress: Progress) -> bool:
@@ -179,7 +199,7 @@ def look_for_lost_appends(node: Node) -> None:
     """
     for peer, progress in node.progress.items():
         unsettled = progress.mode is Mode.PROBE or progress.match < node.log.last_index
-        if unsettled and progress.match == progress.idle_match:
-            prev = progress.next - 1
+        prev = progress.next - 1
+        if unsettled and progress.match == progress.idle_match and prev >= node.log.base_index:
             node.send(peer, Append(node.term, prev, node.log.term(prev), node.log.commit, []))
         progress.idle_match = progress.match

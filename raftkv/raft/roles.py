@@ -5,7 +5,8 @@
     FOLLOWER --timeout--> PRE_CANDIDATE --a quorum would vote--> CANDIDATE --a quorum votes--> LEADER
         ^------------------------- a higher term, or a leader of this term ----------------------'
 
-and from any role to CANDIDATE when an operator triggers an election.
+and from any role to CANDIDATE when an operator triggers an election, or a leader hands over. Only who is a voter, or
+still may be one (`Node.may_campaign`), stands.
 
 Going from PRE_CANDIDATE to CANDIDATE is the only way a term rises by itself, so a member that is cut off, and
 asks in vain for ever, comes back with the term it left with and disturbs nobody.
@@ -17,7 +18,7 @@ import enum
 from typing import TYPE_CHECKING
 
 from raftkv.raft.messages import EntryKind, VoteRequest
-from raftkv.raft.progress import Progress
+from raftkv.raft.quorum import are_enough
 
 if TYPE_CHECKING:
     from raftkv.raft.node import Node
@@ -49,7 +50,7 @@ def become_follower(node: Node, term: int, leader_id: int | None) -> None:
         # A follower that merely learns of a higher term keeps its timer: a candidate that cannot win would
         # otherwise put off those who can.
         node.reset_election_timer()
-    node.progress = {}
+    _forget_leading(node)
     _enter(node, Role.FOLLOWER)
     node.leader_id = leader_id
     node.leader_heard_ms = node.now_ms
@@ -70,7 +71,7 @@ def become_candidate(node: Node, *, forced: bool = False) -> None:
     """
     _enter(node, Role.CANDIDATE)
     node.leader_id = None
-    node.progress = {}
+    _forget_leading(node)
     node.set_term_and_vote(node.term + 1, node.id)
     _collect_votes(node, node.term, pre=False, forced=forced)
 
@@ -79,18 +80,31 @@ def _collect_votes(node: Node, term: int, *, pre: bool, forced: bool = False) ->
     node.reset_election_timer()
     node.votes = {node.id: True}
     request = VoteRequest(term, node.log.last_index, node.log.last_term, pre, forced)
-    for peer in node.peers:
+    for peer in node.voter_peers:
         (node.send if pre else node.promise)(peer, request)
     advance_if_elected(node)
 
 
 def advance_if_elected(node: Node) -> None:
     """Take the next step once a quorum has said yes; give up for this time once a quorum cannot any more."""
-    granted = sum(node.votes.values())
-    if granted >= node.quorum:
+    if are_enough(node.halves, [voter for voter, granted in node.votes.items() if granted]):
+        if node.role is Role.CANDIDATE and not node.term_is_durable:
+            # Only a lone voter gets here. Were it to lead at once, send entries to its learners and crash, it would
+            # lead the same term again with other entries.
+            return
         (become_candidate if node.role is Role.PRE_CANDIDATE else become_leader)(node)
-    elif len(node.votes) - granted > len(node.voters) - node.quorum:
+    elif not are_enough(node.halves, [voter for voter in node.voter_peers if node.votes.get(voter, True)]):
         become_follower(node, node.term, None)
+
+
+def _forget_leading(node: Node) -> None:
+    node.progress = {}
+    node.wanting_snapshot = []
+    node.catching_up = {}
+    node.transferring = None
+    if node.leaving:
+        node.leaving = {}
+        node.peers = tuple(sorted(node.members - {node.id}))
 
 
 def become_leader(node: Node) -> None:
@@ -101,7 +115,7 @@ def become_leader(node: Node) -> None:
     """
     _enter(node, Role.LEADER)
     node.leader_id = node.id
-    node.progress = {peer: Progress(node.log.last_index + 1, node.now_ms) for peer in node.peers}
+    node.on_elected()
     node.term_start = node.log.last_index + 1
     node.round = node.confirmed_round = 0
     node.heartbeat_due_ms = node.now_ms

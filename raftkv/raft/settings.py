@@ -13,6 +13,12 @@ class RaftSettings(msgspec.Struct, frozen=True):
     heartbeat_interval_ms: int = 50
     """A leader speaks at least this often; a few of them must fit into the shortest election timeout."""
 
+    disk_stall_ms_max: int = 10_000
+    """A leader whose disk has not answered a write for so long hands over, and nobody with such a disk stands."""
+
+    farewell_ms_max: int = 10_000
+    """So long a leader tries to let removed members know that they are. One that is down asks in vain later."""
+
     min_majority: int = 0
     """Quorums are never smaller than this, whatever the number of voters."""
 

@@ -18,12 +18,17 @@ The ids are "<index>.<number>" of the entry and of the effect in it: the same on
 
 from __future__ import annotations
 
+import itertools
+
 import msgspec
 
 from raftkv.machines.interface import Effect
 from raftkv.machines.replies import Reply
 from raftkv.replica.outbox import Outbox
 from raftkv.replica.work import Work, answer
+
+DONE_MAX = 1000
+"""So many ids go into one entry, at most: ten thousand effects that end together must not make one of megabytes."""
 
 
 class Due(msgspec.Struct, frozen=True):
@@ -50,6 +55,9 @@ class EffectDesk:
         """Something is due, or leadership was lost: whoever carries effects out should look."""
 
         self.leading = False
+        self.office = 0
+        """Counts the times that leadership was won or lost: what was handed out before is not to be begun any more."""
+
         self._outbox = outbox
         self._due: list[Due] = []
         self._begun: set[str] = set()
@@ -59,13 +67,12 @@ class EffectDesk:
     def on_leading(self, leading: bool) -> None:
         """This member has become a leader that may act, or is none any more."""
         self.leading = leading
+        self.office += 1
         self.stirred = True
         self._due = [due for due in self._due if not due.effect.durable]
         self._begun.clear()
         self._done.clear()
-        for held in {id(held): held for held in self._held.values()}.values():
-            held.answer()
-        self._held.clear()
+        self.release_all()
         if leading:
             for effect_id, effect in self._outbox.waiting.items():
                 self._hand_out(effect_id, effect)
@@ -109,9 +116,9 @@ class EffectDesk:
         return False
 
     def done(self) -> list[str]:
-        """Durable effects that have been carried out and are still in the outbox."""
+        """Durable effects that have been carried out and are still in the outbox: as many as one entry should tell."""
         self._done = {effect_id: None for effect_id in self._done if effect_id in self._outbox.waiting}
-        return list(self._done)
+        return list(itertools.islice(self._done, DONE_MAX))
 
     # ---- replies
 
@@ -127,6 +134,12 @@ class EffectDesk:
             else:
                 held.answer()
             start = stop
+
+    def release_all(self) -> None:
+        """Answer everything that is held: their writes are done, whatever becomes of the effects."""
+        for held in {id(held): held for held in self._held.values()}.values():
+            held.answer()
+        self._held.clear()
 
     def release_older_than(self, since_ms: int) -> None:
         """Replies of works that came before `since_ms` have waited long enough."""

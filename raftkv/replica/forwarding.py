@@ -97,14 +97,15 @@ class Forwarder:
 
     def forward(self, works: list[Work], leader_id: int, now_ms: int, bytes_max: int) -> list[Forward]:
         """Messages that carry `works` to the leader: one for each kind and RESP version among them, more only where
-        one would be larger than about `bytes_max`. Those for the ledger go apart."""
+        one would be larger than about `bytes_max`. Those for the ledger go apart, and each of kind ADMIN, since the
+        leader answers it when it will."""
         groups: dict[tuple[Kind, bool, bool], list[list[Work]]] = {}
         sizes: dict[tuple[Kind, bool, bool], int] = {}
         for work in works:
             key = (work.kind, work.sink.resp3, work.system)
             parts = groups.setdefault(key, [[]])
             size_bytes = sizes.get(key, 0) + work.size_bytes
-            if size_bytes > bytes_max and parts[-1]:
+            if parts[-1] and (size_bytes > bytes_max or work.kind is Kind.ADMIN):
                 parts.append([])
                 size_bytes = work.size_bytes
             parts[-1].append(work)

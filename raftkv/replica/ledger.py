@@ -23,14 +23,14 @@ state is in `snapshot` and in `digest`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Final
 
 import msgspec
 
 from raftkv.errors import MachineTooOld
-from raftkv.machines.interface import Command, Context, Effect, StateMachine
+from raftkv.machines.interface import Command, Context, Effect, Kind, StateMachine
 from raftkv.machines.replies import OK, Error, Reply, unknown_command
 from raftkv.replica.outbox import Outbox
 from raftkv.replica.sessions import NEW, Limits, Session, Sessions
@@ -46,14 +46,21 @@ SWEEP_DELAY_MS: Final = 1000
 """An expired session is refused at once. Its memory goes so much later, with others' in one entry."""
 
 
-class _State(msgspec.Struct, array_like=True):
-    """All of the ledger, as a snapshot has it."""
+class _Head(msgspec.Struct, array_like=True):
+    """What the first slice of a snapshot holds."""
 
     version: int
     limits: Limits
     last_session_id: int
-    sessions: dict[int, Session]
-    outbox: dict[str, Effect]
+    sessions: int
+    """How many there are in the slices that follow; those of the outbox come behind."""
+
+
+OUTBOX_SLICE: Final = 500
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decode_head: Final = msgspec.msgpack.Decoder(_Head).decode
+_decode_sessions: Final = msgspec.msgpack.Decoder(list[tuple[int, Session]]).decode
+_decode_outbox: Final = msgspec.msgpack.Decoder(list[tuple[str, Effect]]).decode
 
 
 class Ledger:
@@ -80,6 +87,11 @@ class Ledger:
 
     def is_system(self, argv: list[bytes]) -> bool:
         return bool(argv) and argv[0].lower() in self._handlers
+
+    def only_reads(self, argv: list[bytes]) -> bool:
+        """Whether it is a command of the machine that changes nothing, though it may stand among writes."""
+        row = self.machine.commands.get(argv[0].lower()) if argv else None
+        return row is not None and row.kind is not Kind.WRITE
 
     def refusal(self, argv: list[bytes]) -> Error | None:
         """Why a client's command for the ledger may not go into the log; None: it may."""
@@ -155,20 +167,37 @@ class Ledger:
 
     # ---- the whole
 
-    def snapshot(self) -> bytes:
+    def snapshot(self) -> Iterator[bytes]:
+        """As `StateMachine.snapshot`: slices that together are the state at the first `next`."""
         sessions = self.sessions
-        return msgspec.msgpack.encode(
-            _State(self.version, sessions.limits, sessions.last_id, sessions.table, self.outbox.waiting)
-        )
+        walk = sessions.walk()
+        try:
+            outbox = list(self.outbox.waiting.items())
+            yield _encode(self._head())
+            yield from walk.slices()
+            for at in range(0, len(outbox), OUTBOX_SLICE):
+                yield _encode(outbox[at : at + OUTBOX_SLICE])
+        finally:
+            walk.close()
 
-    def restore(self, snapshot: bytes) -> None:
+    def _head(self) -> _Head:
+        sessions = self.sessions
+        return _Head(self.version, sessions.limits, sessions.last_id, len(sessions.table))
+
+    def restore(self, slices: Iterator[bytes]) -> None:
         """Raises MachineTooOld when this member's machine is."""
-        state = msgspec.msgpack.decode(snapshot, type=_State)
-        self._require_version(state.version)
-        self.version = state.version
-        self.sessions.restore(state.limits, state.last_session_id, state.sessions)
-        self.outbox.waiting = state.outbox
+        head = _decode_head(next(slices))
+        self._require_version(head.version)
+        self.version = head.version
+        table: dict[int, Session] = {}
+        while len(table) < head.sessions:
+            table.update(_decode_sessions(next(slices)))
+        self.sessions.restore(head.limits, head.last_session_id, table)
+        self.outbox.restore({effect_id: effect for part in slices for effect_id, effect in _decode_outbox(part)})
 
     def digest(self) -> bytes:
         """Equal on all members at the same index."""
-        return hashlib.sha256(self.snapshot()).digest()
+        digest = hashlib.sha256(_encode(self._head()))
+        for item in (*self.sessions.table.items(), *self.outbox.waiting.items()):
+            digest.update(_encode(item))
+        return digest.digest()

@@ -50,6 +50,13 @@ class Proposals:
             return waiting.popleft(), lost
         return None, lost
 
+    def on_skipped(self, index: int) -> list[Work]:
+        """A snapshot stands for all entries up to `index`: the works of ours among them, whose fate nobody can tell."""
+        skipped: list[Work] = []
+        while self._waiting and self._waiting[0].index <= index:
+            skipped += self._waiting.popleft().works
+        return skipped
+
     def give_up_older_than(self, since_ms: int) -> None:
         """Tell the clients of proposals made before `since_ms` that their outcome is unknown."""
         for proposal in self._waiting:

@@ -17,36 +17,45 @@ passed the machine's deadline, the leader commits an empty batch with the new ti
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from random import Random
 
 import msgspec
 
-from raftkv.errors import NonDeterministic, ProtocolError
+from raftkv.errors import Fatal, MemberFailed, ProtocolError, StorageCorrupt
 from raftkv.machines.interface import Batch, Context, Kind, ReadContext, StateMachine
 from raftkv.machines.replies import Error, Reply
 from raftkv.raft.log import Log
-from raftkv.raft.messages import Entry, EntryKind, RaftMessage
+from raftkv.raft.membership import Membership, decode_membership
+from raftkv.raft.messages import Entry, EntryKind, RaftMessage, SnapshotReply
 from raftkv.raft.node import Node
 from raftkv.raft.roles import Role
 from raftkv.raft.settings import RaftSettings
+from raftkv.replica.admin import Admin
 from raftkv.replica.effects import EffectDesk
 from raftkv.replica.forwarding import FRAME_SLACK_BYTES, Answer, Forwarder, RemoteSink
 from raftkv.replica.gathering import Gathering
+from raftkv.replica.jobs import Job
 from raftkv.replica.ledger import Ledger
 from raftkv.replica.proposals import Proposal, Proposals
 from raftkv.replica.rounds import Rounds
 from raftkv.replica.screen import Screen, internal_error, read_one_by_one
 from raftkv.replica.sessions import Limits
+from raftkv.replica.snapshots import Snapshots, SnapshotSettings, restore
 from raftkv.replica.versions import Versions
-from raftkv.replica.work import LEADERSHIP_LOST, NO_LEADER, NO_QUORUM, Sink, Work, answer, join
-from raftkv.storage.interface import LogStore, Write
+from raftkv.replica.work import LEADERSHIP_LOST, NO_LEADER, NO_QUORUM, OUTCOME_UNKNOWN, Sink, Work, answer, join
+from raftkv.storage.interface import LogStore, SnapshotInfo, SnapshotMeta, SnapshotStore, Write
 from raftkv.wire.peer import Forward, ForwardRefused, ForwardReply, ForwardUnknown, Hello, HelloReply, PeerMessage
 
 _WRITE = Kind.WRITE
+_ADMIN = Kind.ADMIN
 _encode_batch = msgspec.msgpack.Encoder().encode
-_FORWARDED_KINDS = frozenset({Kind.WRITE, Kind.READ})
+_FORWARDED_KINDS = frozenset({Kind.WRITE, Kind.READ, Kind.ADMIN})
 _decode_batch = msgspec.msgpack.Decoder(Batch).decode
+
+
+STUCK_DEADLINE_MS = 1000
+"""How often a machine is told the time whose deadline has passed and does not move."""
 
 
 class ReplicaSettings(msgspec.Struct, frozen=True):
@@ -54,6 +63,8 @@ class ReplicaSettings(msgspec.Struct, frozen=True):
 
     sessions: Limits = Limits()
     """For exactly-once sessions. Those of the leader hold for all members."""
+
+    snapshots: SnapshotSettings = SnapshotSettings()
 
     forwards: bool = True
     """Send commands on to the leader; otherwise their clients are told where it is."""
@@ -77,7 +88,8 @@ class ReplicaSettings(msgspec.Struct, frozen=True):
     """How long a command that is under way waits for its outcome."""
 
     outbox_max: int = 100_000
-    """With so many durable effects waiting, a leader takes no further writes."""
+    outbox_bytes_max: int = 64 * 1024 * 1024
+    """With so many durable effects waiting, or so many bytes of them, a leader takes no further writes."""
 
 
 Report = Callable[[str, Exception], None]
@@ -88,57 +100,103 @@ def _say_nothing(what: str, error: Exception) -> None:
     pass
 
 
+def _init(machine: StateMachine) -> None:
+    try:
+        machine.init()
+    except Fatal:
+        raise
+    except Exception as error:
+        raise MemberFailed(
+            f"init of the machine {machine.name!r} ({type(machine).__name__}) raised {error!r}"
+        ) from error
+
+
 class Turn(msgspec.Struct, gc=False):
-    """What is to be done now. `write` is disk write number `sequence`; answer it with `on_synced(sequence)`."""
+    """What is to be done now. `write` is disk write number `sequence`; answer it with `on_synced(sequence)`. `jobs`:
+    see jobs.py; answer each with `on_job_done`."""
 
     sequence: int
     write: Write | None
     sends: list[tuple[int, PeerMessage]]
+    jobs: list[Job]
 
 
 class Replica:
     def __init__(
         self,
         member_id: int,
-        voters: Iterable[int],
+        members: Membership,
         *,
         machine: StateMachine,
         store: LogStore,
+        snapshots: SnapshotStore,
         settings: ReplicaSettings,
         random: Random,
         now_ms: int,
+        cluster_id: str = "",
         report: Report = _say_nothing,
     ) -> None:
-        """`report` hears of the machine's exceptions that do not stop this member. Those of `machine.init` leave."""
+        """`members` are those that the cluster began with; snapshot and log know better. `report` hears of the
+        exceptions of the machine, and of work with snapshots, that do not stop this member. One of `machine.init`
+        leaves as the cause of MemberFailed, and StorageCorrupt where snapshot and log cannot be used."""
         recovered = store.recovered
         self.settings = settings
         self.machine = machine
-        machine.init()
+        _init(machine)
         self.ledger = Ledger(machine)
         self.screen = Screen(self.ledger, lambda: self.applied == self.node.log.last_index)
-        self.node = Node(
-            member_id,
-            voters,
-            hard_state=recovered.hard_state,
-            log=Log(
-                last_index=recovered.last_index,
-                terms=recovered.terms,
-                commit=recovered.hard_state.commit,
-                read_stored=store.read,
-                cache_bytes_max=settings.raft.log_cache_bytes_max,
-            ),
-            settings=settings.raft,
-            random=random,
-            now_ms=now_ms,
-        )
+        self._cluster_id = cluster_id
         self.applied = 0
         self.log_time_ms = 0
         """Time of the newest entry applied or proposed here."""
 
-        self.effects = EffectDesk(self.ledger.outbox)
         self._entry_time_ms = 0
         """Time of the newest entry applied: the same on every member, as `log_time_ms` is not."""
 
+        self.membership = members
+        """As of `applied`. The core's own (`node.membership`) may be ahead."""
+
+        self.snapshots = Snapshots(
+            snapshots,
+            settings.snapshots,
+            on_taken=self._on_snapshot_taken,
+            on_received=self._on_snapshot_received,
+            tell=self._tell_snapshot_progress,
+            report=report,
+        )
+        newest = self.snapshots.newest
+        if newest is not None:
+            self._restore(newest)
+        if self.applied < recovered.base[0]:
+            raise StorageCorrupt(
+                f"the log begins behind entry {recovered.base[0]}, and the newest snapshot ends at {self.applied}. What"
+                " to do: put the missing snapshot back, or have this member fetch everything anew (serve --rebuild)"
+            )
+        log = Log(
+            base=recovered.base,
+            last_index=recovered.last_index,
+            terms=recovered.terms,
+            commit=recovered.hard_state.commit,
+            read_stored=store.read,
+            cache_bytes_max=settings.raft.log_cache_bytes_max,
+        )
+        agrees = newest is None or log.has(newest.meta.index, newest.meta.term)
+        if agrees:
+            log.commit = max(log.commit, self.applied)
+        memberships = [(index, decode_membership(data)) for index, data in recovered.memberships]
+        self.node = Node(
+            member_id,
+            self.membership,
+            later_memberships=[(index, each) for index, each in memberships if index > self.applied],
+            hard_state=recovered.hard_state,
+            log=log,
+            settings=settings.raft,
+            random=random,
+            now_ms=now_ms,
+        )
+        if newest is not None and not agrees:
+            self.node.install_snapshot(newest.meta.index, newest.meta.term, self.membership)
+        self.effects = EffectDesk(self.ledger.outbox)
         self._report = report
         if type(machine).is_command is not StateMachine.is_command:
             self.screen.checks.append(self._is_command)
@@ -146,11 +204,15 @@ class Replica:
         self._tell_role(Role.FOLLOWER)
         self.versions = Versions(member_id, self.node.voters, machine, self.ledger)
         self._screen_versions()
+        self._told_deadline_ms: int | None = None
+        """The machine's deadline when an entry was last proposed for its sake; not again for the same one before
+        `_tell_again_ms`."""
+        self._tell_again_ms = 0
+        self._said_stuck = False
         self._duties_due = False
         self._duty_index = 0
         """The newest entry that this leader has proposed by duty."""
 
-        self._members = tuple(sorted(self.node.voters))
         self._random = random
         self._now_ms = now_ms
         self._connected: set[int] = set()
@@ -163,6 +225,8 @@ class Replica:
 
         self._writes: deque[Work] = deque()
         self._reads: list[Work] = []
+        self._admin_works: list[Work] = []
+        self.admin = Admin()
         self._proposals = Proposals()
         self._forwarder = Forwarder()
         self._rounds = Rounds()
@@ -188,11 +252,15 @@ class Replica:
         work = Work(kind, commands, scopes, size_bytes, sink, self._now_ms, system)
         if system:
             self.screen.has_system = True
-        (self._writes if kind is _WRITE else self._reads).append(work)
+        if kind is _ADMIN:
+            self._stirred = True
+            self._admin_works.append(work)
+        else:
+            (self._writes if kind is _WRITE else self._reads).append(work)
 
     def read_dirty(self, commands: list[list[bytes]], scopes: Mapping[int, int], wall_ms: int) -> list[Reply]:
         """Answer from this member's present state, which may be behind."""
-        return self._handle_read(ReadContext(max(wall_ms, self.log_time_ms), scopes), commands)
+        return self._read_commands(commands, scopes, wall_ms)
 
     def on_message(self, sender: int, message: PeerMessage) -> None:
         """Raises ProtocolError when no member of this version sends that: the link is then to be closed."""
@@ -210,6 +278,10 @@ class Replica:
             raise ProtocolError("a second handshake")
         else:
             self.node.on_message(sender, message)  # type: ignore[arg-type]
+            if self.node.snapshot_inputs:
+                inputs, self.node.snapshot_inputs = self.node.snapshot_inputs, []
+                for each in inputs:
+                    self.snapshots.on_message(*each, self._now_ms)
 
     def _on_forward(self, origin: int, message: Forward) -> None:
         if message.kind not in _FORWARDED_KINDS:
@@ -237,12 +309,14 @@ class Replica:
         self._connected.add(peer)
         self._links_made[peer] = self._links_made.get(peer, 0) + 1
         self.node.on_link_reset(peer)
+        self.snapshots.sending.on_link_up(peer)
 
     def on_link_down(self, peer: int) -> None:
         self._stirred = True
         self._connected.discard(peer)
         self._sends = [addressed for addressed in self._sends if addressed[0] != peer]
         self._take_back(self._forwarder.on_link_down(peer))
+        self.snapshots.sending.on_link_down(peer)
 
     def on_synced(self, sequence: int) -> None:
         """Disk writes up to number `sequence` are durable: promises that waited for them may leave."""
@@ -261,6 +335,14 @@ class Replica:
         """Stand for election now, whoever leads."""
         self._stirred = True
         self.node.trigger_election()
+
+    def on_job_done(self, job: Job, result: object, error: Exception | None = None) -> None:
+        """A job of `Turn.jobs` has been carried out, or has met an OSError or StorageCorrupt."""
+        self._stirred = True
+        if error is None:
+            job.then(result)
+        else:
+            job.failed(error)
 
     def on_effect_ended(self, effect_id: str, well: bool) -> None:
         """An effect that `effects.take_due` has handed out was carried out, or failed."""
@@ -281,6 +363,8 @@ class Replica:
         self.node.on_tick(now_ms)
         timed_out_ms = now_ms - self.settings.request_timeout_ms
         self._proposals.give_up_older_than(timed_out_ms)
+        self.admin.give_up_older_than(timed_out_ms)
+        self._cut_log()
         self.effects.release_older_than(timed_out_ms)
         self._take_back(self._forwarder.give_up_older_than(timed_out_ms))
         if self.node.role is Role.LEADER:
@@ -291,10 +375,12 @@ class Replica:
 
     def _refuse_older_than(self, since_ms: int, error: Error) -> None:
         """Give up works that are in no log and not on their way to another member: they are certainly not done."""
-        late = [work for work in (*self._writes, *self._reads) if work.since_ms < since_ms]
+        waiting = (*self._writes, *self._reads, *self._admin_works)
+        late = [work for work in waiting if work.since_ms < since_ms]
         if late:
             self._writes = deque(work for work in self._writes if work.since_ms >= since_ms)
             self._reads = [work for work in self._reads if work.since_ms >= since_ms]
+            self._admin_works = [work for work in self._admin_works if work.since_ms >= since_ms]
         for work in late + self._rounds.give_up_older_than(since_ms):
             work.sink.on_not_done(error)
 
@@ -308,27 +394,39 @@ class Replica:
             entered, node.entered = node.entered, []
             for role in entered:
                 self._tell_role(role)
+            if Role.LEADER in entered:
+                # What an earlier leadership has proposed may be lost.
+                self._duty_index = 0
+                self._told_deadline_ms = None
         self._take_back(self._rounds.settle(node))
         if node.role is Role.LEADER:
-            if self.applied >= node.term_start:
+            for work in self._admin_works:
+                self.admin.take(work)
+            self._admin_works.clear()
+            if self.applied >= node.term_start and node.transferring is None:
                 if self._duties_due:
                     self._do_duties(wall_ms)
                 self._propose(wall_ms)
                 self._begin_read_round(wall_ms)
         else:
             self._route()
+        if self.admin:
+            self.admin.settle(node)
         output = node.take_output()
         sends, self._sends = self._sends, []
         sends += output.now
+        if node.wanting_snapshot or self.snapshots.sending:
+            wanting = [peer for peer in node.wanting_snapshot if peer in self._connected]
+            sends += self.snapshots.send(node.term, wanting, self._now_ms)
         if output.after_sync:
             if output.sequence <= self._synced:
                 sends += output.after_sync
             else:
                 self._held.append((output.sequence, output.after_sync))
         write = None
-        if output.entries or output.hard_state is not None:
-            write = Write(output.hard_state, output.entries)
-        return Turn(output.sequence, write, sends)
+        if output.entries or output.hard_state is not None or output.base is not None:
+            write = Write(output.hard_state, output.entries, output.base)
+        return Turn(output.sequence, write, sends, self.snapshots.take_jobs())
 
     def apply(self, wall_ms: int) -> bool:
         """Carry out what is committed, then answer the reads that are confirmed. Apart from `turn`, so that messages
@@ -349,7 +447,8 @@ class Replica:
             self._answer_reads(wall_ms)
         if self._rounds.under_way:
             self._read_ahead(wall_ms)
-        return self.applied < node.log.commit
+        more_to_write = self._go_on_with_snapshot()
+        return more_to_write or self.applied < node.log.commit
 
     @property
     def proposals_waiting(self) -> int:
@@ -367,14 +466,15 @@ class Replica:
         way, and writes while enough entries are, can only wait: a turn for each few of them costs more than they do."""
         if self._stirred or self.wants_turn or self.applied < self.node.log.commit:
             return True
-        return self.node.role is not Role.LEADER and bool(self._writes or self._reads)
+        return self.node.role is not Role.LEADER and bool(self._writes or self._reads or self._admin_works)
 
     @property
     def wants_turn(self) -> bool:
         """Whether another turn would do something although no input came."""
-        return bool(self._sends) or (
+        return bool(self._sends or self.snapshots.taking.jobs) or (
             self.node.role is Role.LEADER
             and self.applied >= self.node.term_start
+            and self.node.transferring is None
             and (self._may_propose or self._may_begin_round)
         )
 
@@ -406,9 +506,31 @@ class Replica:
                     continue
                 works = admitted
             self._propose_one(works, wall_ms)
+        if not self._proposals and self._deadline_due(wall_ms) is not None:
+            self._propose_time(wall_ms)
+
+    def _deadline_due(self, wall_ms: int) -> int | None:
+        """The machine's deadline, if its time has come and the machine is to hear of it by an entry."""
         deadline_ms = self.machine.deadline_ms()
-        if deadline_ms is not None and deadline_ms <= wall_ms and not self._proposals:
-            self._propose_one([], wall_ms)
+        if deadline_ms is None or deadline_ms > wall_ms:
+            return None
+        if deadline_ms == self._told_deadline_ms and self._entry_time_ms >= deadline_ms:
+            # It has heard, and the deadline has not moved (an `on_time` that raises, say). Telling it in every turn
+            # would fill the log for ever; readers need not wait, since nothing more is to come by that time.
+            if wall_ms < self._tell_again_ms:
+                return None
+            if not self._said_stuck:
+                self._said_stuck = True
+                self._report("deadline_ms", ValueError(f"{deadline_ms} is past, and stays when its time is told"))
+        else:
+            self._said_stuck = False
+        return deadline_ms
+
+    def _propose_time(self, wall_ms: int) -> int:
+        """An entry without commands: it only tells the time."""
+        self._told_deadline_ms = self.machine.deadline_ms()
+        self._tell_again_ms = wall_ms + STUCK_DEADLINE_MS
+        return self._propose_one([], wall_ms)
 
     def _propose_one(self, works: list[Work], wall_ms: int) -> int:
         commands, scopes = join(works)
@@ -442,8 +564,11 @@ class Replica:
         if lost:
             self._take_back(lost)
         self.applied = entry.index
+        self.snapshots.on_applied(entry)
         if entry.kind != EntryKind.COMMANDS:
-            self._apply_no_op(entry)
+            if entry.kind == EntryKind.MEMBERSHIP:
+                self._follow_membership(decode_membership(entry.data))
+            self._tell_members(entry)
             return 1
         batch = proposal.batch if proposal is not None else _decode_batch(entry.data)
         self._entry_time_ms = batch.time_ms
@@ -454,7 +579,7 @@ class Replica:
             term=entry.term,
             time_ms=batch.time_ms,
             seed=batch.seed,
-            members=self._members,
+            members=self.membership.voters,
             scopes=batch.scopes,
             wants_replies=bool(works),
         )
@@ -472,19 +597,24 @@ class Replica:
             answer(works, replies)
         return 1 + len(batch.commands)
 
-    def _apply_no_op(self, entry: Entry) -> None:
-        """A new leader's first entry. It tells the machine who the members are, as ExRaft's does."""
+    def _tell_members(self, entry: Entry) -> None:
+        """A new leader's first entry, or a change of the members: the machine hears who they are, as ExRaft's does."""
         context = Context(
             index=entry.index,
             term=entry.term,
             time_ms=self._entry_time_ms,
             seed=entry.index,
-            members=self._members,
+            members=self.membership.voters,
             wants_replies=False,
         )
-        self.machine.handle_system_write("config", list(self._members), context)
+        self.machine.handle_system_write("config", list(self.membership.voters), context)
         if context.effects:
             self._on_effects(entry, context, is_own=True)
+
+    def _follow_membership(self, members: Membership) -> None:
+        self.membership = members
+        self.versions.members = sorted({*members.voters, *members.outgoing, *members.learners})
+        self._screen_versions()
 
     def _on_effects(self, entry: Entry, context: Context, *, is_own: bool) -> dict[int, list[str]]:
         node = self.node
@@ -496,7 +626,9 @@ class Replica:
     def _look_at_ledger(self) -> None:
         """Something in the ledger has changed that decides what may go into the log."""
         self._screen_versions()
-        self.screen.outbox_is_full = len(self.ledger.outbox) >= self.settings.outbox_max
+        outbox, settings = self.ledger.outbox, self.settings
+        full = len(outbox) >= settings.outbox_max or outbox.size_bytes >= settings.outbox_bytes_max
+        self.screen.outbox_is_full = full
 
     def _screen_versions(self) -> None:
         self.screen.version_check = self.versions.refusal if self.versions.has_too_new else None
@@ -509,8 +641,65 @@ class Replica:
                 work.sink.on_not_done(LEADERSHIP_LOST)
             elif work.kind is Kind.WRITE:
                 self._writes.append(work)
+            elif work.kind is Kind.ADMIN:
+                self._admin_works.append(work)
             else:
                 self._reads.append(work)
+
+    # ---- snapshots
+
+    def _go_on_with_snapshot(self) -> bool:
+        """One slice of the snapshot that is being taken, or the begin of one that is due. Returns whether more slices
+        can be made at once."""
+        taking = self.snapshots.taking
+        if taking.has_more:
+            taking.step()
+        elif self.applied and self.snapshots.is_due(self._now_ms):
+            meta = SnapshotMeta(
+                index=self.applied,
+                term=self.node.log.term(self.applied),
+                time_ms=self._entry_time_ms,
+                membership=self.membership.encode(),
+                machine=self.machine.name,
+                machine_version=self.machine.version,
+                cluster_id=self._cluster_id,
+            )
+            self.snapshots.begin(meta, self.ledger, self.machine)
+        return taking.has_more
+
+    def _on_snapshot_taken(self, info: SnapshotInfo) -> None:  # noqa: ARG002
+        self._cut_log()
+
+    def _cut_log(self) -> None:
+        """Forget what the newest snapshot stands for, as far as nobody is about to need it."""
+        index = self.snapshots.cut_up_to(self.node.log.memory_first)
+        if index > self.node.log.base_index:
+            self.node.compact(index)
+
+    def _tell_snapshot_progress(self, index: int, offset: int) -> None:
+        node = self.node
+        if node.leader_id is not None and node.leader_id != node.id:
+            node.promise(node.leader_id, SnapshotReply(node.term, index, offset, False), needs_entries=False)
+
+    def _on_snapshot_received(self, info: SnapshotInfo) -> None:
+        """The leader's snapshot is here, durable and sound: it replaces what this member had."""
+        node, meta = self.node, info.meta
+        if not node.install_snapshot(meta.index, meta.term, decode_membership(meta.membership)):
+            return  # the log has come that far by itself
+        for work in self._proposals.on_skipped(meta.index):
+            work.sink.on_unknown(OUTCOME_UNKNOWN)
+        self._restore(info)
+        self._follow_membership(self.membership)
+        self._look_at_ledger()
+        if node.leader_id is not None:
+            node.promise(node.leader_id, SnapshotReply(node.term, meta.index, info.size_bytes, True))
+
+    def _restore(self, info: SnapshotInfo) -> None:
+        restore(self.snapshots.store, info, self.ledger, self.machine)
+        self.applied = info.meta.index
+        self._entry_time_ms = info.meta.time_ms
+        self.log_time_ms = max(self.log_time_ms, info.meta.time_ms)
+        self.membership = decode_membership(info.meta.membership)
 
     # ---- reads
 
@@ -525,13 +714,13 @@ class Replica:
             return
         works, self._reads = self._reads, []
         read_index = 0
-        deadline_ms = self.machine.deadline_ms()
-        if deadline_ms is not None and deadline_ms <= wall_ms:
+        deadline_ms = self._deadline_due(wall_ms)
+        if deadline_ms is not None:
             # Something is due but not yet gone by log time. An entry under way may carry a time that is late enough.
             read_index = (
                 self.node.log.last_index
                 if self._proposals and self.log_time_ms >= deadline_ms
-                else self._propose_one([], wall_ms)
+                else self._propose_time(wall_ms)
             )
         self._rounds.begin(self.node, works, read_index)
 
@@ -549,7 +738,9 @@ class Replica:
             answer(works, self._read(works, wall_ms) if replies is None else replies)
 
     def _read(self, works: list[Work], wall_ms: int) -> list[Reply]:
-        commands, scopes = join(works)
+        return self._read_commands(*join(works), wall_ms)
+
+    def _read_commands(self, commands: list[list[bytes]], scopes: Mapping[int, int], wall_ms: int) -> list[Reply]:
         context = ReadContext(max(wall_ms, self.log_time_ms), scopes)
         if self.screen.version_check is None:
             return self._handle_read(context, commands)
@@ -558,7 +749,7 @@ class Replica:
     def _handle_read(self, context: ReadContext, commands: list[list[bytes]]) -> list[Reply]:
         try:
             return self.machine.handle_read(context, commands)
-        except NonDeterministic:
+        except (Fatal, MemoryError):
             raise
         except Exception as error:
             if len(commands) == 1:
@@ -574,7 +765,7 @@ class Replica:
             return None
         try:
             verdict = self.machine.is_command(argv)
-        except NonDeterministic:
+        except (Fatal, MemoryError):
             raise
         except Exception as error:
             self._report("is_command", error)
@@ -590,6 +781,8 @@ class Replica:
         self._told_role = role.value
         try:
             self.machine.transition(role.value)
+        except Fatal:
+            raise
         except Exception as error:
             self._report("transition", error)
 
@@ -598,10 +791,10 @@ class Replica:
     def _route(self) -> None:
         """Send what has gathered to the leader, tell clients where it is, or let it wait for one."""
         leader_id = self.node.leader_id
-        if not self._writes and not self._reads:
+        if not self._writes and not self._reads and not self._admin_works:
             return
-        works = [*self._writes, *self._reads]
-        self._writes, self._reads = deque(), []
+        works = [*self._writes, *self._reads, *self._admin_works]
+        self._writes, self._reads, self._admin_works = deque(), [], []
         mine = []
         for work in works:
             if work.sink.remote:

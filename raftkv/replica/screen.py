@@ -21,8 +21,8 @@ from raftkv.replica.ledger import Ledger
 from raftkv.replica.work import Work, answer
 
 OUTBOX_FULL = Error(
-    "BUSY The outbox is full of effects that have not been carried out yet (effects.outbox_max); the command was not"
-    " carried out, try again later"
+    "BUSY The outbox is full of effects that have not been carried out yet (effects.outbox_max,"
+    " effects.outbox_bytes_max); the command was not carried out, try again later"
 )
 
 Check = Callable[[Kind, list[bytes]], Error | None]
@@ -105,7 +105,7 @@ class Screen:
             refusal = self.version_check(kind, argv)
             if refusal is not None:
                 return refusal
-        if kind is not Kind.WRITE or not by_state:
+        if kind is not Kind.WRITE or not by_state or self._ledger.only_reads(argv):
             return None
         if self.outbox_is_full:
             return OUTBOX_FULL

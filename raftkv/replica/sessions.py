@@ -11,7 +11,8 @@ one, with its number, as long as it does not know what became of it. For each nu
 Bounded. Of a session the newest `replies_max` applied numbers are remembered; when there is one more, the lowest is
 forgotten, and with it everything up to it is *settled*: whatever of that has not been applied never will be. Their
 replies take at most `reply_bytes_max`: above that the replies of the lowest numbers go first, and a reply that alone
-is larger is not kept; their numbers stay known as applied.
+is larger is not kept; their numbers stay known as applied. The same where the replies of all sessions would take
+more than `reply_bytes_total_max`: the session at hand gives up its own first, never another's.
 
 Why never twice. A command is applied only when its number is neither remembered nor settled. In that moment it is
 remembered; it stays so until it is forgotten, and then it is settled, for ever, since `settled` only grows. So there is
@@ -28,6 +29,7 @@ table is therefore alive on every member.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from collections.abc import Iterator
 from heapq import heapify, heappop, heappush, heapreplace
 from typing import Final
 
@@ -44,6 +46,9 @@ REPLY_GONE: Final = Error(
     " session.reply_bytes_max); it was not applied now and will not be"
 )
 _HEAP_SLACK: Final = 64
+SLICE_SESSIONS: Final = 500
+SLICE_BYTES: Final = 512 * 1024
+_encode: Final = msgspec.msgpack.Encoder().encode
 
 
 def no_session(session_id: int) -> Error:
@@ -61,6 +66,7 @@ class Limits(msgspec.Struct, frozen=True, array_like=True):
     ttl_ms_max: int = 86_400_000
     replies_max: int = 128
     reply_bytes_max: int = 64 * 1024
+    reply_bytes_total_max: int = 64 * 1024 * 1024
 
 
 class Session(msgspec.Struct, array_like=True):
@@ -89,19 +95,66 @@ class Session(msgspec.Struct, array_like=True):
         return REPLY_GONE if at < len(self.applied) and self.applied[at] == seq else NEW
 
     def keep(self, seq: int, packed: bytes, limits: Limits) -> None:
-        """`seq` was NEW, and was applied just now; `packed` is its reply."""
+        """`seq` was NEW, and was applied just now; `packed` is its reply. `limits.reply_bytes_max` may be lower than
+        before, and then counts."""
         insort(self.applied, seq)
         if len(packed) <= limits.reply_bytes_max:
             self.replies[seq] = packed
             self.reply_bytes += len(packed)
-        while len(self.applied) > limits.replies_max:
-            self.settled = self.applied.pop(0)
-            self._drop_reply(self.settled)
-        while self.reply_bytes > limits.reply_bytes_max:
-            self._drop_reply(min(self.replies))
+        surplus = len(self.applied) - limits.replies_max
+        if surplus > 0:
+            forgotten = self.applied[:surplus]
+            del self.applied[:surplus]
+            self.settled = forgotten[-1]
+            for each in forgotten:
+                self._drop_reply(each)
+        if self.reply_bytes > limits.reply_bytes_max:
+            self._drop_replies_above(limits.reply_bytes_max)
+
+    def _drop_replies_above(self, bytes_max: int) -> None:
+        for each in self.applied:
+            self._drop_reply(each)
+            if self.reply_bytes <= bytes_max:
+                return
 
     def _drop_reply(self, seq: int) -> None:
         self.reply_bytes -= len(self.replies.pop(seq, b""))
+
+
+class SessionWalk:
+    """The sessions as they were at its begin, in slices, while they go on changing: what changes ahead of the walk is
+    kept, encoded, as it was."""
+
+    def __init__(self, table: dict[int, Session], walks: list[SessionWalk]) -> None:
+        self._table = table
+        self._walks = walks
+        self._ids = list(table)
+        self._at = 0
+        self._kept: dict[int, msgspec.Raw] = {}
+
+    def keep(self, session_id: int, session: Session) -> None:
+        ids = self._ids
+        if self._at < len(ids) and ids[self._at] <= session_id <= ids[-1] and session_id not in self._kept:
+            self._kept[session_id] = msgspec.Raw(_encode(session))
+
+    def slices(self) -> Iterator[bytes]:
+        """Each some sessions, as MessagePack of [(id, session), ...]: about so many bytes that encoding them takes a
+        millisecond."""
+        while self._at < len(self._ids):
+            part: list[tuple[int, Session | msgspec.Raw]] = []
+            size_bytes = 0
+            while self._at < len(self._ids) and len(part) < SLICE_SESSIONS and size_bytes < SLICE_BYTES:
+                session_id = self._ids[self._at]
+                kept = self._kept.pop(session_id, None)
+                session = self._table[session_id] if kept is None else kept
+                size_bytes += session.reply_bytes if isinstance(session, Session) else len(session)
+                part.append((session_id, session))
+                self._at += 1
+            yield _encode(part)
+
+    def close(self) -> None:
+        if self in self._walks:
+            self._walks.remove(self)
 
 
 class Sessions:
@@ -111,6 +164,12 @@ class Sessions:
         self.limits = Limits()
         self.last_id = 0
         self.table: dict[int, Session] = {}
+        """Ascending by id, since ids only grow."""
+
+        self.reply_bytes = 0
+        """Kept replies of all sessions."""
+
+        self._walks: list[SessionWalk] = []
         self._due: list[tuple[int, int]] = []
         """A heap of (time, id): no session expires before its time in here. Made from `table`, so not replicated."""
 
@@ -132,12 +191,15 @@ class Sessions:
     def renew(self, session_id: int, now_ms: int) -> Session | None:
         session = self.table.get(session_id)
         if session is not None:
+            self._keep_for_walks(session_id, session)
             session.expires_ms = now_ms + session.ttl_ms
         return session
 
     def close(self, session_id: int) -> bool:
         """Whether it was open."""
-        found = self.table.pop(session_id, None) is not None
+        found = session_id in self.table
+        if found:
+            self._remove(session_id)
         if len(self._due) > 2 * len(self.table) + _HEAP_SLACK:
             self._rebuild()  # or sessions that are closed long before their time would pile up here
         return found
@@ -150,8 +212,19 @@ class Sessions:
             # Raising would stop every member, now and again at each restart, when the log is replayed.
             reply = NO_REPLY
             packed = pack(reply)
-        session.keep(seq, packed, self.limits)
+        before = session.reply_bytes
+        limits = self.limits
+        room = limits.reply_bytes_total_max - self.reply_bytes + before
+        if room < limits.reply_bytes_max:
+            limits = msgspec.structs.replace(limits, reply_bytes_max=max(0, room))
+        session.keep(seq, packed, limits)
+        self.reply_bytes += session.reply_bytes - before
         return reply
+
+    def _remove(self, session_id: int) -> None:
+        session = self.table.pop(session_id)
+        self._keep_for_walks(session_id, session)
+        self.reply_bytes -= session.reply_bytes
 
     # ---- expiry
 
@@ -172,12 +245,24 @@ class Sessions:
     def expire(self, now_ms: int) -> None:
         """Remove all whose time is over: at most `sessions_max`, at about a microsecond each."""
         while self.has_expired(now_ms):
-            del self.table[heappop(self._due)[1]]
+            self._remove(heappop(self._due)[1])
 
     # ---- the whole
 
+    def walk(self) -> SessionWalk:
+        """All sessions as they are now, for a snapshot. Close it."""
+        walk = SessionWalk(self.table, self._walks)
+        self._walks.append(walk)
+        return walk
+
+    def _keep_for_walks(self, session_id: int, session: Session) -> None:
+        """The session is about to change, or to go."""
+        for walk in self._walks:
+            walk.keep(session_id, session)
+
     def restore(self, limits: Limits, last_id: int, table: dict[int, Session]) -> None:
         self.limits, self.last_id, self.table = limits, last_id, table
+        self.reply_bytes = sum(session.reply_bytes for session in table.values())
         self._rebuild()
 
     def _rebuild(self) -> None:

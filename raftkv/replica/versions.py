@@ -21,7 +21,8 @@ class Versions:
         self.known = {own_id: machine.version}
         """Member -> what it said in its newest handshake."""
 
-        self._members = sorted(members)
+        self.members = sorted(members)
+        """Voters and learners."""
         self._machine = machine
         self._ledger = ledger
         self._newest = max((row.version for row in machine.commands.values()), default=1)
@@ -29,7 +30,7 @@ class Versions:
     @property
     def lowest(self) -> int:
         """What all members support, as far as is known."""
-        return min(self.known.get(member, 1) for member in self._members)
+        return min(self.known.get(member, 1) for member in self.members)
 
     @property
     def has_too_new(self) -> bool:
@@ -46,7 +47,7 @@ class Versions:
         )
 
     def _who_lacks(self, version: int) -> str:
-        for member in self._members:
+        for member in self.members:
             known = self.known.get(member)
             if known is None:
                 return f"member {member} has not been heard since this leader started"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from raftkv.replica import Replica
 from raftkv.server.disk import DiskThread
+from raftkv.server.jobs import JobThread
 
 if TYPE_CHECKING:
     from raftkv.server.effects import Effects
@@ -52,6 +53,7 @@ class Driver:
         self.replica = replica
         self.links: Links
         self.disk: DiskThread
+        self.jobs: JobThread
         self.effects: Effects
         self._ticked_ms = 0
 
@@ -79,6 +81,8 @@ class Driver:
             if turn.write is not None:
                 # First: the disk works while the messages are being sent.
                 self.disk.submit(turn.sequence, turn.write)
+            if turn.jobs:
+                self.jobs.submit(turn.jobs)
             if turn.sends:
                 self.links.send_all(turn.sends)
             more = replica.apply(wall)

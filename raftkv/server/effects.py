@@ -2,8 +2,9 @@
 
 The replica says what is due (`replica/effects.py` has the promises); `StateMachine.run_effect` does it. A plain
 function runs in this thread and must not block; one that returns an awaitable is awaited (`trio.to_thread` is there for
-what blocks). What an effect raises is logged and counted, and harms nobody: a plain effect has then had its one chance,
-a durable one is tried again after a while, until it ends well or another member leads.
+what blocks), but not for longer than `effects.timeout_ms`: it is then cancelled, and has failed. What an effect raises
+is logged and counted, and harms nobody: a plain effect has then had its one chance, a durable one is tried again after
+a while, until it ends well or another member leads.
 
 At most `effects.concurrent_max` run at a time. No order is promised: trio begins tasks in any, and they may overtake
 each other.
@@ -80,15 +81,18 @@ class Effects:
             nursery.start_soon(self._until_done, due)
         elif self._waiting < self._settings.waiting_max:
             self._waiting += 1
-            nursery.start_soon(self._once, due)
+            nursery.start_soon(self._once, due, self._replica.effects.office)
         else:
-            self.stats.dropped += 1
-            self._log.warning("effect_dropped", effect=due.effect.name, id=due.id, reason="effects.waiting_max")
-            self._end(due, False)
+            self._drop(due, "effects.waiting_max")
 
-    async def _once(self, due: Due) -> None:
+    def _drop(self, due: Due, reason: str) -> None:
+        self.stats.dropped += 1
+        self._log.warning("effect_dropped", effect=due.effect.name, id=due.id, reason=reason)
+        self._end(due, False)
+
+    async def _once(self, due: Due, office: int) -> None:
         try:
-            await self._try(due)
+            await self._try(due, office)
         finally:
             self._waiting -= 1
 
@@ -104,14 +108,19 @@ class Effects:
             finally:
                 self._durable.discard(scope)
 
-    async def _try(self, due: Due) -> bool:
-        """Carry it out; whether that went well."""
+    async def _try(self, due: Due, office: int | None = None) -> bool:
+        """Carry it out; whether that went well. `office`: not unless the leadership is still the same when its turn
+        has come."""
         async with self._slots:
             well = False
+            if office not in (None, self._replica.effects.office):
+                self._drop(due, "another member leads")
+                return False
             try:
                 result = self._machine.run_effect(due.effect, due.id)
                 if inspect.isawaitable(result):
-                    await result
+                    with trio.fail_after(self._settings.timeout_ms / 1000):
+                        await result
                 well = True
             except Exception as error:
                 self.stats.failed += 1

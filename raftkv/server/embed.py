@@ -25,13 +25,14 @@ from typing import Any, Literal
 import trio
 
 from raftkv import config
-from raftkv.cluster.identity import cluster_id
+from raftkv.cluster import founding
 from raftkv.errors import ConfigError
 from raftkv.machines.interface import StateMachine
 from raftkv.server import driver as clock
 from raftkv.server.handle import EmbeddedServer
 from raftkv.server.hub import Hub
-from raftkv.server.loading import make_machine
+from raftkv.server.joining import ask_to_join, peer_address
+from raftkv.server.loading import make_machine, ready
 from raftkv.server.logs import library_log
 from raftkv.server.member import Plan
 from raftkv.server.peers import Identity
@@ -39,6 +40,7 @@ from raftkv.server.ports import Ports
 from raftkv.server.shared_hub import SharedHub
 from raftkv.server.supervisor import Supervisor
 from raftkv.settings import Settings, split_address
+from raftkv.storage.files import Files
 
 SOURCE = "open_server"
 
@@ -111,9 +113,10 @@ def _machine(machine: MachineLike, settings: Settings) -> tuple[Callable[[], Sta
     if isinstance(machine, StateMachine):
         # What it holds after a failure is anybody's guess, and a log applied on top of it gives another state.
         settings = config.with_values({"supervision.restart": "never"}, SOURCE, settings)
-        instance = machine
-        return lambda: instance, _named(settings, type(machine))
-    return lambda: _made(machine), _named(settings, machine)
+        instance, named = machine, _named(settings, type(machine))
+        return lambda: ready(instance, named), named
+    make, named = machine, _named(settings, machine)
+    return lambda: ready(_made(make), named), named
 
 
 def _made(make: Callable[[], StateMachine]) -> StateMachine:
@@ -138,7 +141,8 @@ async def run_server(
         log.warning("fsync_off", reason="acknowledged writes can be lost when the machine loses power")
     ports = await Ports.listen(settings)
     try:
-        server = EmbeddedServer(Supervisor(_plan(settings, ports, log), ports, make, make_hub), ports)
+        plan = await _plan(settings, ports, log)
+        server = EmbeddedServer(Supervisor(plan, ports, make, make_hub), ports)
         error: BaseException | None = None
         try:
             async with trio.open_nursery() as nursery:
@@ -159,15 +163,19 @@ async def run_server(
         ports.close()
 
 
-def _plan(settings: Settings, ports: Ports, log: Any) -> Plan:
-    # Before the port that the system chose is filled in: the log belongs to the cluster, whatever the port is today.
-    members = settings.cluster.members
+async def _plan(settings: Settings, ports: Ports, log: Any) -> Plan:
+    files = Files()
+    began = founding.chosen(settings, founding.load(files, settings.node.data_dir))
+    if began is None:
+        began = await ask_to_join(settings, log)
+        founding.store(files, settings.node.data_dir, began)
     client = dataclasses.replace(settings.client, port=ports.client_port)
     identity = Identity(
-        cluster_id=cluster_id(settings.cluster.name, members),
+        cluster_id=began.cluster_id,
         member_id=settings.node.id,
         instance=clock.new_instance(),
-        members=members,
+        members=began.members,
+        peer_address=peer_address(settings),
         client_address=client.address,
     )
     return Plan(dataclasses.replace(settings, client=client), identity, clock.new_random(), log)

@@ -17,8 +17,8 @@ from raftkv.errors import (
     NotLeader,
     RaftkvError,
     ServerStopped,
+    UnstableConfig,
     UnstableLeader,
-    Unsupported,
     YourFault,
 )
 from raftkv.machines.interface import Kind
@@ -142,8 +142,10 @@ class EmbeddedServer:
     async def add_server(self, server_id: int, address: str) -> None:
         """Make ``host:port`` a member under this number. On the leader only; at once when it is one already.
 
-        Raises NotLeader, NoLeader, UnstableLeader, UnstableConfig (not done); YourFault for a wrong number or address;
-        Unsupported, since this version cannot change the members yet.
+        It gets the log first, as a learner, and is a voter once it has caught up; then this returns.
+
+        Raises NotLeader, NoLeader, UnstableLeader, UnstableConfig (not done); YourFault for a wrong number or address,
+        or a number that was a member's once.
         """
         await trio.lowlevel.checkpoint()
         is_member = self.members.get(server_id) == address
@@ -154,7 +156,7 @@ class EmbeddedServer:
                 raise YourFault(str(error)) from error
         self._check_may_change()
         if not is_member:
-            raise Unsupported(f"member {server_id} cannot be added: this version cannot change the members yet")
+            await self._change(b"ADD", server_id, address.encode())
 
     async def remove_server(self, server_id: int) -> None:
         """Take a member out of the cluster. On the leader only; at once when there is no such member. Raises LastServer
@@ -165,7 +167,11 @@ class EmbeddedServer:
             raise LastServer(f"member {server_id} is the only one")
         self._check_may_change()
         if server_id in self.members:
-            raise Unsupported(f"member {server_id} cannot be removed: this version cannot change the members yet")
+            await self._change(b"REMOVE", server_id)
+
+    async def _change(self, action: bytes, server_id: int, *more: bytes) -> None:
+        argv = [b"RAFT.NODE", action, b"%d" % server_id, *more]
+        _value((await self._calls.carry_out(Kind.ADMIN, [argv]))[0])
 
     def _check_leads(self) -> None:
         node = self._member.replica.node
@@ -178,6 +184,9 @@ class EmbeddedServer:
         self._check_leads()
         if not self._member.replica.node.leads_and_is_ready:
             raise UnstableLeader("the leader has not committed an entry of its own term yet; try again")
+        node = self._member.replica.node
+        if node.membership.is_joint or not node.membership_is_committed:
+            raise UnstableConfig("another change of the members is under way; try again when it is committed")
 
     # ---- this member
 

@@ -7,6 +7,10 @@ import inspect
 import os
 import re
 import sys
+import typing
+from typing import Any
+
+import msgspec
 
 from raftkv.errors import ConfigError
 from raftkv.machines.interface import StateMachine
@@ -28,9 +32,14 @@ def make_machine(settings: Settings) -> StateMachine:
     options: dict[str, object] = dict(settings.machine.options)
     if name == "redis":
         options = {"databases": settings.redis.databases}
-    made = _instance(name, load_class(name), options)
-    _check_names(name, made)
-    return watch(made) if settings.machine.strict else made
+    return ready(_instance(name, load_class(name), options), settings)
+
+
+def ready(machine: StateMachine, settings: Settings) -> StateMachine:
+    """A machine as it will be served, wherever it comes from: its names checked, watched where `machine.strict` is
+    on. Raises ConfigError."""
+    _check_names(settings.machine.class_, machine)
+    return watch(machine) if settings.machine.strict else machine
 
 
 def load_class(name: str) -> type[StateMachine]:
@@ -62,10 +71,35 @@ def _instance(name: str, kind: type[StateMachine], options: dict[str, object]) -
         inspect.signature(kind).bind(**options)
     except TypeError as error:
         raise ConfigError("settings", "machine.options", options, f"{name}: {error}") from error
+    typed = _typed(name, kind, options) if options else {}
     try:
-        return kind(**options)
+        return kind(**typed)
     except Exception as error:
         raise _wrong(name, f"making it raised {type(error).__name__}: {error}") from error
+
+
+def _typed(name: str, kind: type[StateMachine], options: dict[str, object]) -> dict[str, object]:
+    """The options as the annotations of `__init__` say: those of flags and variables come as text."""
+    try:
+        annotations = typing.get_type_hints(kind.__init__)
+    except Exception as error:
+        raise _wrong(name, f"the annotations of its __init__ cannot be read: {error}") from error
+    parameters = inspect.signature(kind).parameters
+    rest = next((each.name for each in parameters.values() if each.kind is each.VAR_KEYWORD), "")
+    wanted = {option: annotations.get(option if option in parameters else rest, Any) for option in options}
+    return {option: _converted(name, option, value, wanted[option]) for option, value in options.items()}
+
+
+def _converted(name: str, option: str, value: object, wanted: Any) -> object:
+    try:
+        return msgspec.convert(value, wanted, strict=False)
+    except msgspec.ValidationError as error:
+        shown = wanted.__name__ if isinstance(wanted, type) else wanted
+        reason = f"it must be {shown}, as {name} says"
+        raise ConfigError("settings", f"machine.options.{option}", value, reason) from error
+    except TypeError:
+        # An annotation that msgspec has no word for, such as a union of two classes: the machine's own business.
+        return value
 
 
 def _check_names(name: str, machine: StateMachine) -> None:

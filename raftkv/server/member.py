@@ -14,10 +14,12 @@ from typing import Any
 import msgspec
 import trio
 
+from raftkv.errors import Removed
 from raftkv.machines.interface import StateMachine
 from raftkv.raft.settings import RaftSettings
 from raftkv.replica import Replica, ReplicaSettings
 from raftkv.replica.sessions import Limits
+from raftkv.replica.snapshots import SnapshotSettings
 from raftkv.server import driver as clock
 from raftkv.server.calls import Calls
 from raftkv.server.commands import LOCAL_COMMANDS
@@ -25,11 +27,15 @@ from raftkv.server.disk import DiskThread
 from raftkv.server.driver import TICK_INTERVAL_MS, Driver
 from raftkv.server.effects import Effects
 from raftkv.server.hub import Hub
+from raftkv.server.jobs import JobThread
+from raftkv.server.joining import ask_to_be_added
 from raftkv.server.links import Links
 from raftkv.server.peers import Identity, Peers
 from raftkv.server.ports import Ports, accept_clients
 from raftkv.server.server import Server
 from raftkv.settings import Settings
+from raftkv.storage.interface import SnapshotStore
+from raftkv.storage.snapshots import SnapshotFiles
 from raftkv.storage.wal import Wal
 
 STOP_GRACE_MS = 3000
@@ -45,10 +51,11 @@ class Plan(msgspec.Struct, frozen=True):
     log: Any
 
 
-def open_store(plan: Plan, machine_name: str) -> Wal:
-    """The member's log. Blocks for as long as it takes to read all of it. Raises StorageCorrupt, StorageFailed."""
+def open_stores(plan: Plan, machine_name: str) -> tuple[Wal, SnapshotFiles]:
+    """The member's log and snapshots. Blocks for as long as it takes to read all of the log. Raises StorageCorrupt,
+    StorageFailed."""
     settings, log = plan.settings, plan.log
-    return Wal.open(
+    wal = Wal.open(
         settings.node.data_dir,
         cluster_id=plan.identity.cluster_id,
         member_id=plan.identity.member_id,
@@ -57,24 +64,37 @@ def open_store(plan: Plan, machine_name: str) -> Wal:
         segment_bytes=settings.storage.segment_bytes,
         on_event=lambda event, fields: (log.info if event == "wal_segment" else log.warning)(event, **fields),
     )
+    try:
+        snapshots = SnapshotFiles(
+            settings.node.data_dir,
+            cluster_id=plan.identity.cluster_id,
+            machine=machine_name,
+            fsync=settings.storage.fsync == "always",
+        )
+    except BaseException:
+        wal.close()
+        raise
+    return wal, snapshots
 
 
 class Member:
     """`hub` is given, since who shares a thread with others waits in another way (`shared_hub.py`)."""
 
-    def __init__(self, plan: Plan, machine: StateMachine, store: Wal, hub: Hub) -> None:
+    def __init__(self, plan: Plan, machine: StateMachine, store: Wal, snapshots: SnapshotStore, hub: Hub) -> None:
         self._plan = plan
         self._store = store
         self._accepting = trio.CancelScope()
         self.hub = hub
         self.replica = Replica(
             plan.identity.member_id,
-            plan.identity.members,
+            plan.identity.founders,
             machine=machine,
             store=store,
+            snapshots=snapshots,
             settings=replica_settings(plan.settings),
             random=plan.random,
             now_ms=clock.now_ms(),
+            cluster_id=plan.identity.cluster_id,
             report=self._report,
         )
         self._driver = Driver(self.replica)
@@ -90,12 +110,14 @@ class Member:
         )
         self._driver.links = self._links
         self._driver.disk = DiskThread(store, hub, self.replica.on_synced)
+        self._driver.jobs = JobThread(hub, self.replica.on_job_done)
         self.server = Server(
             plan.settings,
             hub=hub,
             replica=self.replica,
             links=self._links,
             cluster_id=plan.identity.cluster_id,
+            founders=plan.identity.members,
             local_commands=LOCAL_COMMANDS,
             log=plan.log,
         )
@@ -119,13 +141,15 @@ class Member:
             log_last_index=self.replica.node.log.last_index,
         )
         identity = msgspec.structs.replace(plan.identity, machine_version=self.replica.machine.version)
-        peers = Peers(plan.settings, identity, self._links, plan.random, plan.log)
+        peers = Peers(plan.settings, identity, self.replica.node, self._links, plan.random, plan.log)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.hub.run, self._driver.turn, clock.now_ms)
             nursery.start_soon(self._tick)
             nursery.start_soon(peers.run, ports.peers())
             nursery.start_soon(accept_clients, ports.clients(), self.server.add_session, self._accepting, plan.log)
             nursery.start_soon(self._effects.run)
+            if plan.settings.cluster.join and plan.identity.member_id not in self.replica.node.membership.members:
+                nursery.start_soon(ask_to_be_added, plan.settings, plan.log)
             nursery.start_soon(self._watch_role)
 
     async def drain(self) -> None:
@@ -150,7 +174,9 @@ class Member:
             self.replica.machine.terminate(reason)
         except Exception as error:
             self._report("terminate", error)
+        self._driver.jobs.stop()
         self._driver.disk.stop()
+        self.replica.effects.release_all()
         self.hub.send_all()
         for session in list(self.server.sessions.values()):
             session.close("stopping")
@@ -172,6 +198,9 @@ class Member:
         node, log = self.replica.node, self._plan.log
         known = None
         while True:
+            if node.is_removed:
+                await self.drain()  # whoever asked this very member for it should hear that it is done
+                raise Removed(self._plan.identity.member_id, self._plan.identity.cluster_id)
             state = (node.role, node.term, node.leader_id)
             if state != known:
                 known = state
@@ -189,11 +218,18 @@ def replica_settings(settings: Settings) -> ReplicaSettings:
             election_timeout_ms_max=raft.election_timeout_ms_max,
             heartbeat_interval_ms=raft.heartbeat_interval_ms,
             min_majority=settings.cluster.min_majority,
+            disk_stall_ms_max=raft.disk_stall_ms_max,
             append_entries_max=raft.append_entries_max,
             append_bytes_max=raft.append_bytes_max,
             inflight_appends_max=raft.inflight_appends_max,
             inflight_bytes_max=raft.inflight_bytes_max,
             log_cache_bytes_max=settings.storage.log_cache_bytes_max,
+        ),
+        snapshots=SnapshotSettings(
+            log_entries_max=settings.snapshot.log_entries_max,
+            log_bytes_max=settings.snapshot.log_bytes_max,
+            keep=settings.snapshot.keep,
+            send_bytes_per_s_max=settings.snapshot.send_bytes_per_s_max,
         ),
         forwards=settings.client.routing == "forward",
         proposals_inflight_max=raft.proposals_inflight_max,
@@ -202,11 +238,13 @@ def replica_settings(settings: Settings) -> ReplicaSettings:
         no_leader_wait_ms=raft.no_leader_wait_ms,
         request_timeout_ms=raft.request_timeout_ms,
         outbox_max=settings.effects.outbox_max,
+        outbox_bytes_max=settings.effects.outbox_bytes_max,
         sessions=Limits(
             sessions_max=settings.session.sessions_max,
             ttl_ms=settings.session.ttl_ms,
             ttl_ms_max=settings.session.ttl_ms_max,
             replies_max=settings.session.replies_max,
             reply_bytes_max=settings.session.reply_bytes_max,
+            reply_bytes_total_max=settings.session.reply_bytes_total_max,
         ),
     )

@@ -1,11 +1,13 @@
 """Finding the other members: dialling, accepting and the handshake, in plain structured trio.
 
-Of each pair the member with the lower id dials. The dialler says who it is (Hello), the other end checks that it is a
-member of the same cluster, and answers (HelloReply). After that the socket leaves trio and becomes a link in the hub.
+Of each pair the member with the lower id dials. The other one does too when it has waited in vain: a member that was
+away while others joined does not know yet whom to dial. The dialler says who it is (Hello), the other end checks that
+it belongs to the same cluster, and answers (HelloReply). After that the socket leaves trio and becomes a link in the
+hub. Whom to dial, and where, is what the newest membership in the log says; it may change at any time.
 
-Refused, and logged once for each stranger and reason: another protocol version, another cluster, an id that is not a
-member's, an id that should have been dialled instead, and a second process with the id of a member that is
-connected.
+Refused, and logged once for each stranger and reason: another protocol version, another cluster, a member that was
+removed, and a second process with the id of a member that is connected. An id that is not known here is let in: this
+member may be the one that does not know the present members yet, and whose word counts is for the core to say.
 """
 
 from __future__ import annotations
@@ -17,9 +19,11 @@ from typing import Any
 import msgspec
 import trio
 
-from raftkv.errors import ProtocolError
+from raftkv.errors import ProtocolError, Removed
+from raftkv.raft.membership import Membership
+from raftkv.raft.node import Node
 from raftkv.server.links import Links
-from raftkv.settings import Settings, split_address
+from raftkv.settings import ID_MAX, Settings, split_address
 from raftkv.wire.peer import (
     HEADER_BYTES,
     FrameParser,
@@ -30,21 +34,33 @@ from raftkv.wire.peer import (
     payload_bytes_of,
 )
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 HELLO_BYTES_MAX = 64 * 1024
 KEEPALIVE_S = 6
 """A link whose other end does not even answer the kernel's probes for so long is closed."""
 
 
+DIAL_ANYWAY_S = 1.0
+"""So long a member waits for one with a lower id to dial."""
+
+LOOK_S = 0.05
+"""How often to look whether the members have changed."""
+
+
 class Identity(msgspec.Struct, frozen=True):
-    """Who this process is to the others."""
+    """Who this process is to the others. `members` are those that the cluster began with."""
 
     cluster_id: str
     member_id: int
     instance: int
     members: dict[int, str]
+    peer_address: str
     client_address: str
     machine_version: int = 1
+
+    @property
+    def founders(self) -> Membership:
+        return Membership.founding(self.members)
 
     def hello(self) -> Hello:
         return Hello(
@@ -52,7 +68,7 @@ class Identity(msgspec.Struct, frozen=True):
             self.cluster_id,
             self.member_id,
             self.instance,
-            self.members[self.member_id],
+            self.peer_address,
             self.client_address,
             self.members,
             self.machine_version,
@@ -60,43 +76,69 @@ class Identity(msgspec.Struct, frozen=True):
 
 
 class Peers:
-    def __init__(self, settings: Settings, identity: Identity, links: Links, jitter: random.Random, log: Any) -> None:
+    def __init__(
+        self, settings: Settings, identity: Identity, node: Node, links: Links, jitter: random.Random, log: Any
+    ) -> None:
         self._settings = settings.peer
         self._identity = identity
+        self._node = node
+        self._dialled: dict[int, tuple[str, trio.CancelScope]] = {}
         self._links = links
         self._jitter = jitter
         self._log = log
         self._said: set[tuple[object, str]] = set()
 
     async def run(self, listeners: list[trio.SocketListener]) -> None:
-        """Dial and accept until cancelled."""
+        """Dial and accept until cancelled. Raises Removed when another member says so."""
         async with trio.open_nursery() as nursery:
-            for peer_id, address in self._identity.members.items():
-                if peer_id > self._identity.member_id:
-                    nursery.start_soon(self._dial_for_ever, peer_id, address)
             nursery.start_soon(trio.serve_listeners, self._accept, listeners)
+            known = None
+            while True:
+                if self._node.membership is not known:
+                    known = self._node.membership
+                    self._follow(nursery, known.addresses)
+                await trio.sleep(LOOK_S)
+
+    def _follow(self, nursery: trio.Nursery, addresses: dict[int, str]) -> None:
+        """Dial the members at these addresses, and no others."""
+        for peer_id, (address, scope) in list(self._dialled.items()):
+            if addresses.get(peer_id) != address:
+                scope.cancel()
+                del self._dialled[peer_id]
+        for peer_id, address in addresses.items():
+            if peer_id != self._identity.member_id and peer_id not in self._dialled:
+                scope = trio.CancelScope()
+                self._dialled[peer_id] = address, scope
+                nursery.start_soon(self._stay_connected, peer_id, address, scope)
 
     # ---- dialling
 
-    async def _dial_for_ever(self, peer_id: int, address: str) -> None:
+    async def _stay_connected(self, peer_id: int, address: str, scope: trio.CancelScope) -> None:
+        wait_ms = self._settings.reconnect_ms_min
+        with scope:
+            while True:
+                known = self._links.get(peer_id)
+                if known is not None:
+                    await known.gone.wait()
+                elif peer_id < self._identity.member_id:
+                    await trio.sleep(DIAL_ANYWAY_S)
+                if self._links.get(peer_id) is None:
+                    wait_ms = await self._try_to_connect(peer_id, address, wait_ms)
+
+    async def _try_to_connect(self, peer_id: int, address: str, wait_ms: int) -> int:
+        """Dial once, and wait so long after a failure. Returns the next wait."""
         settings = self._settings
-        wait_ms = settings.reconnect_ms_min
-        while True:
-            try:
-                with trio.fail_after(settings.handshake_timeout_ms / 1000):
-                    stream, reply = await self._dial(peer_id, address)
-            except (OSError, ProtocolError, trio.TooSlowError, trio.BrokenResourceError) as error:
-                self._say_once(peer_id, "peer_unreachable", str(error) or type(error).__name__, address=address)
-                # Jitter, so that members started together do not knock at the same moments for ever.
-                await trio.sleep(wait_ms * self._jitter.uniform(0.5, 1.0) / 1000)
-                wait_ms = min(wait_ms * 2, settings.reconnect_ms_max)
-                continue
-            wait_ms = settings.reconnect_ms_min
-            self._forget(peer_id)
-            link = self._links.add(
-                _take_socket(stream), peer_id, reply.instance, reply.client_address, reply.machine_version
-            )
-            await link.gone.wait()
+        try:
+            with trio.fail_after(settings.handshake_timeout_ms / 1000):
+                stream, reply = await self._dial(peer_id, address)
+        except (OSError, ProtocolError, trio.TooSlowError, trio.BrokenResourceError) as error:
+            self._say_once(peer_id, "peer_unreachable", str(error) or type(error).__name__, address=address)
+            # Jitter, so that members started together do not knock at the same moments for ever.
+            await trio.sleep(wait_ms * self._jitter.uniform(0.5, 1.0) / 1000)
+            return min(wait_ms * 2, settings.reconnect_ms_max)
+        self._forget(peer_id)
+        self._links.add(_take_socket(stream), peer_id, reply.instance, reply.client_address, reply.machine_version)
+        return settings.reconnect_ms_min
 
     async def _dial(self, peer_id: int, address: str) -> tuple[trio.SocketStream, HelloReply]:
         host, port = split_address(address)
@@ -106,6 +148,8 @@ class Peers:
             reply = await _receive_one(stream)
             if not isinstance(reply, HelloReply):
                 raise ProtocolError("answered the handshake with something else")
+            if reply.removed:
+                raise Removed(self._identity.member_id, self._identity.cluster_id)
             if not reply.ok:
                 raise ProtocolError(f"refused: {reply.reason}")
             if reply.member_id != peer_id:
@@ -135,6 +179,7 @@ class Peers:
                     identity.instance,
                     identity.client_address,
                     identity.machine_version,
+                    isinstance(hello, Hello) and reason is not None and self._was_removed(hello),
                 )
                 await stream.send_all(encode_frame(reply))
         except (OSError, ProtocolError, trio.TooSlowError, trio.BrokenResourceError) as error:
@@ -153,17 +198,17 @@ class Peers:
             return "the first message must be a handshake"
         if hello.protocol != PROTOCOL_VERSION:
             return f"protocol version {hello.protocol}, but this member speaks {PROTOCOL_VERSION}"
-        if hello.members != identity.members:
-            # Before the cluster id, which is made from the members: this says what to look at.
-            return f"the member lists differ: {hello.members} there, {identity.members} here"
         if hello.cluster_id != identity.cluster_id:
+            if hello.members != identity.members:
+                # The cluster's id is made from the members: this says what to look at.
+                return f"the member lists differ: {hello.members} there, {identity.members} here"
             return f"cluster {hello.cluster_id}, but this member belongs to {identity.cluster_id}"
+        if not 1 <= hello.member_id <= ID_MAX:
+            return f"member id {hello.member_id} is none: they are 1 to {ID_MAX}"
         if hello.member_id == identity.member_id:
             return f"member id {hello.member_id} is this member's own"
-        if hello.member_id not in identity.members:
-            return f"{hello.member_id} is not a member"
-        if hello.member_id > identity.member_id:
-            return "the member with the lower id dials"
+        if self._was_removed(hello):
+            return f"member {hello.member_id} was removed from the cluster"
         link = self._links.get(hello.member_id)
         if link is not None and link.instance != hello.instance:
             # However long it has been silent: two followers have nothing to tell each other for hours, and a second
@@ -171,6 +216,9 @@ class Peers:
             # connection ends by itself: at once with the process, within KEEPALIVE_S with the machine.
             return f"another process is connected as member {hello.member_id}"
         return None
+
+    def _was_removed(self, hello: Hello) -> bool:
+        return hello.cluster_id == self._identity.cluster_id and hello.member_id in self._node.membership.removed
 
     # ---- what is logged
 

@@ -43,6 +43,7 @@ class Server:
         replica: Replica,
         links: Links,
         cluster_id: str,
+        founders: Mapping[int, str],
         local_commands: Mapping[bytes, Command],
         log: Any,
     ) -> None:
@@ -52,6 +53,9 @@ class Server:
         self.replica = replica
         self.links = links
         self.cluster_id = cluster_id
+        self.founders = founders
+        """Id -> peer address of the members that the cluster began with."""
+
         self.log = log
         self.stats = Stats()
         self.command_bytes_max = command_bytes_max(settings)

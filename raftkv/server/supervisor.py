@@ -12,20 +12,34 @@ that raises at an entry of the log will raise there for ever.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import trio
 
-from raftkv.errors import Fatal, MemberFailed, RaftkvError
+from raftkv.errors import Fatal, MemberFailed, RaftkvError, Removed
 from raftkv.machines.interface import StateMachine
 from raftkv.server import driver as clock
 from raftkv.server.hub import Hub
-from raftkv.server.member import Member, Plan, open_store
+from raftkv.server.member import Member, Plan, open_stores
 from raftkv.server.ports import Ports
 from raftkv.settings import Supervision
+from raftkv.storage.files import Files
 
 NORMAL: Final = "normal"
+
+
+def set_aside(plan: Plan) -> None:
+    """Keep the data of a member that was removed under another name: it must not come back as a member by itself, and
+    what only it had is not to be lost."""
+    data_dir = plan.settings.node.data_dir.rstrip("/")
+    kept = f"{data_dir}.removed-{clock.wall_ms()}"
+    try:
+        Files().rename(data_dir, kept)
+    except OSError as error:
+        plan.log.warning("data_not_set_aside", data_dir=data_dir, reason=str(error))
+    else:
+        plan.log.warning("data_set_aside", data_dir=data_dir, kept_as=kept)
 
 
 class RestartPolicy:
@@ -67,7 +81,7 @@ class Supervisor:
 
         self.restarts = 0
         self.member_id = plan.identity.member_id
-        self.members = plan.identity.members
+        self._founders = plan.identity.members
         self.stop_reason = NORMAL
         self._applied = 0
         self._plan = plan
@@ -75,6 +89,12 @@ class Supervisor:
         self._make_machine = make_machine
         self._make_hub = make_hub
         self._policy = RestartPolicy(plan.settings.supervision)
+
+    @property
+    def members(self) -> Mapping[int, str]:
+        """Peer address of every member, as far as the present life knows."""
+        member = self.member
+        return self._founders if member is None else member.replica.node.membership.addresses
 
     async def run(self) -> None:
         """Live until cancelled. Raises Fatal, or whatever RaftkvError the start failed with."""
@@ -93,10 +113,10 @@ class Supervisor:
     async def _live(self) -> None:
         plan, ports = self._plan, self._ports
         machine = self._make_machine()
-        store = await trio.to_thread.run_sync(open_store, plan, machine.name)
+        store, snapshots = await trio.to_thread.run_sync(open_stores, plan, machine.name)
         hub = self._make_hub()
         try:
-            member = Member(plan, machine, store, hub)
+            member = Member(plan, machine, store, snapshots, hub)
         except BaseException:
             hub.close()
             store.close()
@@ -123,6 +143,8 @@ class Supervisor:
         """Wait until the next life may begin. Raises when there must not be one."""
         member_id, log = self._plan.identity.member_id, self._plan.log
         was_started = self.started.is_set()
+        if isinstance(failure, Removed):
+            await trio.to_thread.run_sync(set_aside, self._plan)
         if isinstance(failure, Fatal) or (isinstance(failure, RaftkvError) and not was_started):
             raise failure
         log.error("member_failed", reason=repr(failure), applied=self._applied, exc_info=failure)

@@ -5,12 +5,14 @@ that id is also the probe that tells whether the file system can write durably i
 
 IDENTITY is a small JSON file that says whose log this is and which segment is the newest. It is replaced
 whenever a segment is begun, after the segment has its name: a crash between the two leaves the number one
-too small, which is harmless; a number too large means that somebody removed segments.
+too small, which is harmless; a number too large means that somebody removed segments. Segments that a snapshot has made
+needless are removed after IDENTITY says so (`oldest_segment`); what a crash leaves of them goes at the next opening.
 """
 
 from __future__ import annotations
 
 import errno
+from zlib import crc32
 
 import msgspec
 
@@ -42,6 +44,13 @@ class Identity(msgspec.Struct, frozen=True):
     member_id: int
     machine: str
     newest_segment: int
+    oldest_segment: int = 1
+    crc: int | None = None
+    """Of the other fields. Without it (older files) no segment may have been removed: a flipped bit in
+    `oldest_segment` would otherwise drop a part of the log."""
+
+    def checksum(self) -> int:
+        return crc32(msgspec.json.encode(msgspec.structs.replace(self, crc=None)))
 
 
 class DirectoryLock:
@@ -90,11 +99,17 @@ def load_identity(files: Files, directory: str) -> Identity | None:
         raise corrupt(path, 0, f"unreadable identity ({error})") from error
     if identity.format_version != FORMAT_VERSION:
         raise corrupt(path, 0, unknown_version(identity.format_version), "use the program that wrote it")
+    sound = identity.oldest_segment == 1 if identity.crc is None else identity.crc == identity.checksum()
+    if not sound:
+        raise corrupt(path, 0, "checksum of the identity is wrong")
     return identity
 
 
-def store_identity(files: Files, directory: str, owner: Owner, newest_segment: int) -> None:
-    identity = Identity(FORMAT_VERSION, owner.cluster_id, owner.member_id, owner.machine, newest_segment)
+def store_identity(files: Files, directory: str, owner: Owner, newest_segment: int, oldest_segment: int) -> None:
+    identity = Identity(
+        FORMAT_VERSION, owner.cluster_id, owner.member_id, owner.machine, newest_segment, oldest_segment
+    )
+    identity = msgspec.structs.replace(identity, crc=identity.checksum())
     files.replace_whole(directory, IDENTITY, msgspec.json.encode(identity) + b"\n")
 
 

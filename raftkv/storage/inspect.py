@@ -15,8 +15,8 @@ from raftkv.raft.messages import Entry, EntryKind, HardState
 from raftkv.storage.directory import Owner
 from raftkv.storage.files import Files
 from raftkv.storage.index import EntryIndex
-from raftkv.storage.records import ENTRY, Frame
-from raftkv.storage.recovery import Batch, Scan, entry_of, hard_state_of, replay
+from raftkv.storage.records import BASE, ENTRY, Frame
+from raftkv.storage.recovery import Batch, Replay, Scan, base_of, entry_of, hard_state_of
 from raftkv.storage.tail import Verdict
 
 _decode_commands = msgspec.msgpack.Decoder(CommandBatch).decode
@@ -25,8 +25,8 @@ _decode_commands = msgspec.msgpack.Decoder(CommandBatch).decode
 class Report(msgspec.Struct, frozen=True):
     """The result of `verify` for a log that can be used. Sizes in bytes.
 
-    first_index, last_index: the entries that count; last is 0 when there are none. batches: all on disk, replaced
-    entries included. bytes_used: headers and batches. torn: what opening would cut off, None when clean.
+    first_index, last_index: the entries that count; last is first - 1 when there are none. batches: all on disk,
+    replaced entries included. bytes_used: headers and batches. torn: what opening would cut off, None when clean.
     """
 
     directory: str
@@ -54,7 +54,7 @@ def verify(directory: str, files: Files | None = None) -> Report:
     """Reads and checks everything. Raises StorageCorrupt for a log that must not be used, ConfigError when
     there is none."""
     scan, index = Scan(files or Files(), directory), EntryIndex()
-    hard_state = replay(scan, index)
+    hard_state = Replay(scan, index).hard_state
     owner = _owner(scan, directory)
     return Report(
         directory=directory,
@@ -62,8 +62,8 @@ def verify(directory: str, files: Files | None = None) -> Report:
         member_id=owner.member_id,
         machine=owner.machine,
         segments=len(scan.segments),
-        batches=scan.sequence - 1,
-        first_index=1,
+        batches=scan.sequence - scan.first_sequence,
+        first_index=index.base[0] + 1,
         last_index=index.last,
         hard_state=hard_state,
         bytes_used=sum(segment.end for segment in scan.segments),
@@ -96,6 +96,9 @@ def _segment_lines(scan: Scan, shown: int) -> Iterator[str]:
 
 
 def _frame_text(batch: Batch, buf: memoryview, frame: Frame) -> str:
+    if frame[0] == BASE:
+        (index, term), keeps = base_of(batch, buf, frame)
+        return f"base index={index} term={term} keeps={str(keeps).lower()} bytes={frame[2]}"
     if frame[0] != ENTRY:
         state = hard_state_of(batch, buf, frame)
         return f"hard_state term={state.term} vote={state.vote} commit={state.commit} bytes={frame[2]}"

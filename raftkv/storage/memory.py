@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from raftkv.errors import StorageFailed
+from raftkv.errors import BrokenInvariant, StorageFailed
 from raftkv.raft.messages import Entry, EntryKind, HardState
-from raftkv.storage.interface import LogStore, Position, Recovered, Write, check_base, check_entries, check_range
+from raftkv.storage.interface import LogStore, Position, Recovered, Write, check_base, check_range
 
 
 class MemoryLogStore(LogStore):
@@ -30,18 +30,14 @@ class MemoryLogStore(LogStore):
         self.recovered = Recovered(self._hard_state, base[0] + 1, last, _terms(entries), base, members)
 
     def append(self, writes: Sequence[Write]) -> None:
-        """See LogStore. Raises BrokenInvariant for a write whose indexes do not fit, with nothing of it done."""
+        """See LogStore. Raises BrokenInvariant when indexes do not fit, with nothing changed by that write."""
         if self._closed:
             raise StorageFailed("the log is closed")
+        changed, hard_state = self._log, self._hard_state
         for write in writes:
-            base, entries = self._log
-            if write.base is not None:
-                base, entries = _cut(base, entries, write.base)
-            check_entries(write.entries, base[0], base[0] + len(entries))
-            self._log = base, entries
-            if write.entries:
-                entries[write.entries[0].index - base[0] - 1 :] = write.entries
-            self._hard_state = write.hard_state or self._hard_state
+            changed = _changed(changed, write)
+            hard_state = write.hard_state or hard_state
+        self._log, self._hard_state = changed, hard_state
 
     def read(self, first: int, last: int, bytes_max: int) -> list[Entry]:
         """See LogStore; sizes are those of the entries' data."""
@@ -60,14 +56,7 @@ class MemoryLogStore(LogStore):
         self._closed = True
 
 
-def _cut(old: Position, entries: list[Entry], base: Position) -> tuple[Position, list[Entry]]:
-    """What `Write.base` leaves of a log."""
-    check_base(base, old)
-    index, term = base
-    at = index - old[0]
-    if at and not (at <= len(entries) and entries[at - 1].term == term):
-        return base, []
-    return base, entries[at:]
+_Held = tuple[Position, list[Entry]]
 
 
 def _terms(entries: list[Entry]) -> list[tuple[int, int]]:
@@ -76,3 +65,22 @@ def _terms(entries: list[Entry]) -> list[tuple[int, int]]:
         if not runs or runs[-1][1] != entry.term:
             runs.append((entry.index, entry.term))
     return runs
+
+
+def _changed(held: _Held, write: Write) -> _Held:
+    (base, base_term), entries = held
+    if write.base is not None:
+        check_base(write.base, (base, base_term))
+        index, term = write.base
+        agrees = index == base or (base < index <= base + len(entries) and entries[index - base - 1].term == term)
+        entries = entries[index - base :] if agrees else []
+        base, base_term = index, term
+    if write.entries:
+        first = write.entries[0].index
+        if not base < first <= base + len(entries) + 1:
+            raise BrokenInvariant(f"entry {first} written behind last index {base + len(entries)}: a gap")
+        for index, entry in enumerate(write.entries, first):
+            if entry.index != index:
+                raise BrokenInvariant(f"entry {entry.index} written where {index} is due")
+        entries = [*entries[: first - base - 1], *write.entries]
+    return (base, base_term), entries

@@ -2,7 +2,7 @@
 
     segment = header block (512 bytes) | batch | batch | ... | zeros
     batch   = header (32 bytes) | frame table (12 bytes each) | frame bodies | end mark | zeros up to 32 bytes
-    frame   = in the table: kind, length, CRC of the body; the body is the msgpack of HardState or Entry
+    frame   = in the table: kind, length, CRC of the body; the body is the msgpack of HardState, Entry or a base
 
 All numbers are little-endian. A batch is what one `append` wrote with one sync, so it is the unit that is
 there wholly or not at all. Every byte is covered by exactly one CRC: the header by its own, which is
@@ -37,6 +37,7 @@ BATCH_BYTES_MAX = 1 << 30  # one pwritev takes less than 2 GiB; the limits upstr
 
 HARD_STATE = 1
 ENTRY = 2
+BASE = 3
 
 _SEGMENT = Struct("<8sII")  # magic, format version, CRC of all that follows: length of the msgpack, msgpack, zeros
 _SEGMENT_MAGIC = b"raftkvWL"
@@ -54,6 +55,7 @@ _ENDINGS = [b"\xff" + bytes(padding) for padding in range(ALIGN_BYTES)]
 _encode = msgspec.msgpack.Encoder().encode
 decode_entry = msgspec.msgpack.Decoder(Entry).decode
 decode_hard_state = msgspec.msgpack.Decoder(HardState).decode
+decode_base = msgspec.msgpack.Decoder(tuple[int, int, bool]).decode
 
 Placed = tuple[int, int, int, int, int]
 """An entry in a file: index, term, offset of its body in the file, length, CRC."""
@@ -101,12 +103,14 @@ def decode_segment_header(path: str, buf: bytes) -> tuple[SegmentHeader, int]:
 
 
 def encode_batch(
-    writes: Sequence[Write], sequence: int, seed: int, offset: int, last_index: int
+    writes: Sequence[Write], sequence: int, seed: int, offset: int, last_index: int, *, keeps: bool = False
 ) -> tuple[list[bytes], int, list[Placed]]:
     """One batch for `offset` in a segment: its buffers, its size, and where its entries come to lie.
 
-    `last_index` is the log's last index before. Raises BrokenInvariant when entries are not consecutive,
-    or leave a gap. One piece, because it is the hot path: an entry's data is copied once, by msgpack.
+    `last_index` is the log's last index before; a base among `writes` is already in it,
+    and `keeps` tells whether the log has that entry, so that what follows it is kept. Raises BrokenInvariant when
+    entries are not consecutive, or leave a gap. One piece, because it is the hot path: an entry's data is copied once,
+    by msgpack.
     """
     bodies: list[bytes] = []
     table: list[int] = []
@@ -114,6 +118,11 @@ def encode_batch(
     length = 0
     has_zeros = False
     for write in writes:
+        if write.base is not None:
+            body = _encode((*write.base, keeps))
+            table += (BASE, len(body), crc32(body))
+            bodies.append(body)
+            length += len(body)
         if write.hard_state is not None:
             body = _encode(write.hard_state)
             table += (HARD_STATE, len(body), crc32(body))

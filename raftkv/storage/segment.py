@@ -38,7 +38,7 @@ class BlankMaker:
     """
 
     def __init__(self, files: Files, directory: str, *, fsync: bool, ahead: bool) -> None:
-        self._files, self._directory, self._fsync, self._ahead = files, directory, fsync, ahead
+        self._files, self._directory, self._fsync, self.ahead = files, directory, fsync, ahead
         self._thread: threading.Thread | None = None
         self._blank: Blank | None = None
         self._error: OSError | None = None
@@ -46,7 +46,7 @@ class BlankMaker:
 
     def prepare(self, size: int) -> None:
         """Starts to make the next blank, unless one is there or under way."""
-        if not self._ahead or self._thread is not None or self._blank is not None:
+        if not self.ahead or self._thread is not None or self._blank is not None:
             return
         self._hurry.clear()
         self._thread = threading.Thread(target=self._run, args=(size,), name="raftkv-wal-blank", daemon=True)

@@ -10,12 +10,14 @@ as it is; the next gets its header first and its name then, so a named segment a
 Opening reads everything (`recovery.py`), cuts a torn tail by shortening the file, and makes durable again
 what it found, before anybody is promised anything that rests on it.
 
-Segments are never changed once another has followed, and nothing depends on the first one's number being
-1 except the check that none is missing: room for removing the oldest behind a snapshot.
+Segments are never changed once another has followed. A write with a base (`Write.base`) says that a snapshot stands for
+all entries up to there; it begins a batch of its own, and takes the newest hard state along. When that is durable the
+segments in which nothing counts any more are removed, oldest first, after IDENTITY has said so.
 """
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -24,12 +26,12 @@ from zlib import crc32
 import msgspec
 
 from raftkv.errors import BrokenInvariant, StorageFailed
-from raftkv.raft.messages import Entry
+from raftkv.raft.messages import Entry, HardState
 from raftkv.storage.damage import corrupt, failed
 from raftkv.storage.directory import TEMPORARY, DirectoryLock, Owner, store_identity
 from raftkv.storage.files import Buffer, Files
 from raftkv.storage.index import OFFSET_BITS, OFFSET_MASK, EntryIndex, Place
-from raftkv.storage.interface import LogStore, Recovered, Write
+from raftkv.storage.interface import LogStore, Recovered, Write, check_base
 from raftkv.storage.records import (
     SEGMENT_HEADER_BYTES,
     SegmentHeader,
@@ -37,7 +39,7 @@ from raftkv.storage.records import (
     encode_batch,
     encode_segment_header,
 )
-from raftkv.storage.recovery import Scan, replay, segment_path
+from raftkv.storage.recovery import SUFFIX, Replay, Scan, segment_path
 from raftkv.storage.segment import BlankMaker
 from raftkv.storage.tail import Verdict
 
@@ -64,8 +66,9 @@ class Wal(LogStore):
     """See the module's text. Made by `Wal.open` only.
 
     Events given to `on_event`, for the log: "wal_tail_cut" {file, offset, bytes, why}; "wal_segment" {file,
-    bytes} when one is begun; "wal_dsync_unsupported" {directory}: writes need a second call for the sync.
-    They come from the thread that opens or appends.
+    bytes} when one is begun; "wal_segment_removed" {file}; "wal_dsync_unsupported" {directory}: writes need a second
+    call for the sync.
+    They come from the thread that opens or appends, or from the one that removes.
     """
 
     recovered: Recovered
@@ -118,6 +121,9 @@ class Wal(LogStore):
         self._sequence = 1
         self._prepare_from = 0  # offset in the live segment at which the next one is to be made
         self._unusable: str | None = None
+        self._oldest = 1
+        self._hard_state = HardState()
+        self._remover: threading.Thread | None = None
         self._index = EntryIndex()
         self._index_guard = threading.Lock()  # `read` comes from another thread
 
@@ -131,10 +137,15 @@ class Wal(LogStore):
             if name.endswith(TEMPORARY):
                 self._files.unlink(f"{self._directory}/{name}")
         scan = Scan(self._files, self._directory, self._owner)
-        hard_state = replay(scan, self._index)
+        replay, index = Replay(scan, self._index), self._index
         self._sequence = scan.sequence
+        self._oldest = scan.oldest
+        self._hard_state = replay.hard_state
+        self._remove_segments_before(scan.oldest)
         self._take_over(scan)
-        self.recovered = Recovered(hard_state, 1, self._index.last, list(self._index.runs))
+        self.recovered = Recovered(
+            replay.hard_state, index.base[0] + 1, index.last, list(index.runs), index.base, replay.memberships
+        )
         self._prepare_next()
 
     def _choose_write(self, lock: DirectoryLock) -> None:
@@ -161,7 +172,10 @@ class Wal(LogStore):
         if self._fsync:
             self._make_durable(scan)
         if scan.newest_recorded != self._live.number:
-            store_identity(self._files, self._directory, self._owner, self._live.number)
+            self._store_identity()
+
+    def _store_identity(self) -> None:
+        store_identity(self._files, self._directory, self._owner, self._live.number, self._oldest)
 
     def _cut_tail(self, scan: Scan) -> None:
         live, tail = self._live, scan.tail
@@ -182,35 +196,98 @@ class Wal(LogStore):
     # Appending
 
     def append(self, writes: Sequence[Write]) -> None:
-        """Makes `writes` durable with one sync, wholly or not at all. Blocks. For one thread only.
+        """Makes `writes` durable with one sync, wholly or not at all; one with a base begins another batch, with a sync
+        of its own. Blocks. For one thread only.
 
         Raises StorageFailed, and then again on every later call; BrokenInvariant when indexes do not fit,
         with nothing written.
         """
         if self._unusable is not None:
             raise StorageFailed(self._unusable)
+        first = 0
+        for position, write in enumerate(writes):
+            if write.base is not None:
+                self._append(writes[first:position])
+                first = position
+        self._append(writes[first:])
+
+    def _append(self, writes: Sequence[Write]) -> None:
         if not writes:
             return
         live, last = self._live, self._index.last
-        buffers, size, placed = encode_batch(writes, self._sequence, live.seed, live.end, last)
+        base, keeps = writes[0].base, False
+        if base is not None:
+            check_base(base, self._index.base)
+            # Segments with older hard states may go, so this batch brings the newest along.
+            hard_state = writes[0].hard_state or self._hard_state
+            writes = [Write(hard_state, writes[0].entries, base), *writes[1:]]
+            keeps = self._index.has(base)
+            if not keeps:
+                last = base[0]
+        buffers, size, placed = encode_batch(writes, self._sequence, live.seed, live.end, last, keeps=keeps)
         try:
             if live.end + size > live.size:
                 self._begin_segment(SEGMENT_HEADER_BYTES + size)
                 live = self._live
-                buffers, size, placed = encode_batch(writes, self._sequence, live.seed, live.end, last)
+                buffers, size, placed = encode_batch(writes, self._sequence, live.seed, live.end, last, keeps=keeps)
             self._write(live.fd, buffers, live.end)
         except OSError as error:
-            reason = failed(self._live.path, self._live.end, "appending to the log", error)
-            self._unusable = str(reason)
-            raise reason from error
+            raise self._failed("appending to the log", error) from error
         live.end += size
         self._sequence += 1
-        base, add = live.number << OFFSET_BITS, self._index.add
+        for write in writes:
+            self._hard_state = write.hard_state or self._hard_state
+        place, add = live.number << OFFSET_BITS, self._index.add
         with self._index_guard:
+            if base is not None:
+                self._index.begin_behind(base)
             for index, term, offset, length, crc in placed:
-                add(index, term, base | offset, length, crc)
+                add(index, term, place | offset, length, crc)
         if live.end > self._prepare_from:
             self._prepare_next()
+        if base is not None:
+            try:
+                self._remove_needless()
+            except OSError as error:
+                raise self._failed("removing segments", error) from error
+
+    def _failed(self, what: str, error: OSError) -> StorageFailed:
+        """The log must not be used any more."""
+        reason = failed(self._live.path, self._live.end, what, error)
+        self._unusable = str(reason)
+        return reason
+
+    # Removing
+
+    def _remove_needless(self) -> None:
+        """Removes the segments in which nothing counts any more."""
+        needed = self._index.segment_of_first() or self._live.number
+        if needed == self._oldest:
+            return
+        self._oldest = needed
+        self._store_identity()
+        gone = [self._segments.pop(number) for number in sorted(self._segments) if number < needed]
+        if self._remover is not None:
+            self._remover.join()
+        self._remover = threading.Thread(target=self._remove, args=(gone,), name="raftkv-wal-remove", daemon=True)
+        self._remover.start()
+        if not self._blanks.ahead:
+            self._remover.join()
+
+    def _remove(self, segments: list[OpenSegment]) -> None:
+        """In a thread of its own: to give back 64 MB takes a file system milliseconds, and no write should wait."""
+        for segment in segments:
+            self._files.close(segment.fd)
+            with contextlib.suppress(OSError):
+                self._files.unlink(segment.path)
+            self._on_event("wal_segment_removed", {"file": segment.path})
+
+    def _remove_segments_before(self, oldest: int) -> None:
+        """What a crash has left of segments that were to be removed."""
+        for name in self._files.list(self._directory):
+            stem = name.removesuffix(SUFFIX)
+            if name.endswith(SUFFIX) and stem.isdecimal() and int(stem) < oldest:
+                self._files.unlink(f"{self._directory}/{name}")
 
     def _begin_segment(self, size_min: int) -> None:
         """Makes a new segment the live one, with room for at least `size_min` bytes."""
@@ -224,7 +301,7 @@ class Wal(LogStore):
         self._write(blank.fd, [header], 0)
         self._files.rename(blank.path, path)
         self._files.fsync_directory(self._directory)
-        store_identity(self._files, self._directory, self._owner, number)
+        store_identity(self._files, self._directory, self._owner, number, self._oldest)
         self._live = segment
         self._on_event("wal_segment", {"file": path, "bytes": blank.size})
         self._prepare_next()
@@ -276,6 +353,8 @@ class Wal(LogStore):
         """Gives up the directory. Nothing is lost by not calling it. Twice is harmless."""
         self._unusable = self._unusable or "the log is closed"
         self._blanks.close()
+        if self._remover is not None:
+            self._remover.join()
         segments, self._segments = self._segments, {}
         for segment in segments.values():
             self._files.close(segment.fd)

@@ -2,58 +2,29 @@
 
 From a test: ``check(MyMachine)``. From the command line: ``python -m raftkv.testing.conformance package.module:Class``,
 with ``--seed`` and ``--entries``. A log is drawn from the seed (`machine_log`) and carried out once: that run is the
-reference. Each check below then repeats it in another way, and must come to the same replies, effects and state_hash
-after every entry. A failure says what differs, at which entry, and the command that shows it again.
-
-What "batch equals one by one" compares. A machine may use the entry's index and its chance, so feeding each command as
-an entry of its own would rightly differ. Instead one context is made for the entry, and each command gets its part of
-it (`Context.part`, which is also how raftkv cuts an entry): the same index, time and scope, and one generator of
-chance, from which each command draws where the one before stopped. Then nothing may differ, whether the machine draws
-or not.
-
-After `restore`, replies of commands with a tip "nondeterministic_output..." (in Redis: RANDOMKEY, KEYS, SCAN) are not
-compared, nor where reads were mixed in: such replies may follow from what is not state. In all other runs they are.
+reference. Each check (`machine_checks`) then repeats it in another way, and must come to the same replies, effects and
+state_hash after every entry. A failure says what differs, at which entry, and the command that shows it again. On a
+terminal, a bar shows how far it is.
 """
 
 from __future__ import annotations
 
 import importlib
-import itertools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from random import Random
 from typing import Annotated, Any, Final
 
 import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from raftkv.errors import NonDeterministic, Unsupported
-from raftkv.machines.interface import Kind, ReadContext, StateMachine
-from raftkv.machines.replies import Error
-from raftkv.machines.strict import watch
 from raftkv.testing.failure import RuleBroken
-from raftkv.testing.machine_log import Argv, Entry, Generator, make_log, make_reads, row_of
-from raftkv.testing.machine_run import (
-    Broken,
-    Factory,
-    Outcome,
-    apply,
-    check_replies,
-    context_of,
-    new,
-    outcome,
-    run,
-    run_elsewhere,
-    system_write,
-    write,
-)
+from raftkv.testing.machine_checks import Suite
+from raftkv.testing.machine_log import Generator, make_log
+from raftkv.testing.machine_run import Broken, Factory, new
 
 ENTRIES: Final = 120
-SAMPLES: Final = 12
-"""Indices at which a snapshot is taken; each costs the rest of the log twice."""
-
-DEADLINES_MAX: Final = 1000
-"""Deadlines followed, one after the other: enough for any that come of a log, and an end for a machine with a pulse."""
 
 
 class ConformanceFailed(AssertionError):
@@ -72,6 +43,7 @@ def check(
     commands: Generator | None = None,
     strict: bool = True,
     processes: int = 2,
+    track: Callable[[Sequence[Callable[[], None]]], Iterable[Callable[[], None]]] = iter,
 ) -> None:
     """Raises ConformanceFailed when a machine made by `factory` breaks a promise.
 
@@ -79,216 +51,17 @@ def check(
     commands: makes a command line of your own from a random.Random; half of the commands then come from it.
     strict: also run under `machine.strict`.
     processes: how many fresh processes repeat the log.
+    track: gets all checks and hands them out one by one, to see how far it is.
     """
     suite = Suite(factory, make_log(new(factory), seed, entries, commands), seed)
     try:
-        suite.run(strict=strict, processes=processes)
+        for each in track(suite.checks(strict=strict, processes=processes)):
+            each()
     except Broken as broken:
         name = f"{factory.__module__}:{factory.__qualname__}" if hasattr(factory, "__qualname__") else repr(factory)
         own = "" if commands is None else f" --commands {commands.__module__}:{commands.__qualname__}"
         repeat = f"python -m raftkv.testing.conformance {name} --seed {seed} --entries {entries}{own}"
         raise ConformanceFailed(broken, repeat + ("" if strict else " --no-strict")) from broken
-
-
-class Suite:
-    """The checks on one log. Entry n of the log is `log[n - 1]`; so are outcomes."""
-
-    def __init__(self, factory: Factory, log: list[Entry], seed: int) -> None:
-        self.factory, self.log, self.seed = factory, log, seed
-        self.expected: list[Outcome] = []
-        self.machine = new(factory)
-        count = min(SAMPLES, len(log))
-        self.samples = sorted(Random(seed).sample(range(1, len(log) + 1), count))
-
-    def run(self, *, strict: bool, processes: int) -> None:
-        if strict:
-            # First, since it alone can name the call that makes everything else differ.
-            self._watched()
-        self.expected = run(self.machine, self.log)
-        self._twice_here()
-        for hash_seed in range(1, processes + 1):
-            self._compare("a fresh process does the same", run_elsewhere(self.factory, self.log, hash_seed))
-        self._without_replies()
-        self._one_by_one()
-        self._errors_change_nothing()
-        self._reads_change_nothing()
-        for index in self.samples:
-            self._deadlines_pass(index)
-        if self._has_snapshots():
-            self._snapshot_everywhere()
-            for index in self.samples:
-                self._snapshot_at(index)
-
-    # Ways to run the log
-
-    def _watched(self) -> None:
-        machine = watch(new(self.factory))
-        run(machine, self.log)
-        self._read(machine, len(self.log))
-
-    def _twice_here(self) -> None:
-        self._compare("the same log gives the same", run(new(self.factory), self.log))
-
-    def _without_replies(self) -> None:
-        silent = run(new(self.factory), self.log, wants_replies=False)
-        self._compare("wants_replies changes nothing", silent, replies=False)
-
-    def _one_by_one(self) -> None:
-        machine = new(self.factory)
-        self._compare("a batch equals its commands one by one", [self._parts(machine, at) for at in self._indices()])
-
-    def _parts(self, machine: StateMachine, index: int) -> Outcome:
-        entry = self.log[index - 1]
-        if not entry.commands:
-            return apply(machine, entry, index)
-        whole = context_of(entry, index)
-        cut = [(whole.part(at, at + 1), [argv]) for at, argv in enumerate(entry.commands)]
-        replies = [reply for part, commands in cut for reply in write(machine, part, commands)]
-        return outcome(machine, replies, whole)
-
-    def _errors_change_nothing(self) -> None:
-        machine = new(self.factory)
-        for index in self._indices():
-            entry = self.log[index - 1]
-            whole = context_of(entry, index)
-            if entry.members is not None:
-                system_write(machine, entry, whole)
-            write(machine, whole.part(0, 0), [])  # the time alone may change the state: let it do so before
-            for at, argv in enumerate(entry.commands):
-                before = machine.state_hash()
-                [reply] = write(machine, whole.part(at, at + 1), [argv])
-                if isinstance(reply, Error) and machine.state_hash() != before:
-                    what = f"{argv} was answered {reply.text!r}, and the state is another"
-                    raise Broken("an error leaves the state as it was", index, what)
-
-    def _reads_change_nothing(self) -> None:
-        machine, outcomes = new(self.factory), list[Outcome]()
-        for index in self._indices():
-            outcomes.append(apply(machine, self.log[index - 1], index))
-            self._read(machine, index)
-        self._compare("reads change nothing", outcomes, every_reply=False)
-
-    def _read(self, machine: StateMachine, index: int) -> None:
-        """All that may be asked of a machine between two entries, one by one."""
-        before = (machine.state_hash(), machine.deadline_ms())
-        time_ms, random = self.log[index - 1].time_ms, Random(f"{self.seed}:{index}")
-
-        def ask(what: Any, call: Callable[[], Any]) -> Any:
-            try:
-                answer = call()
-            except NonDeterministic as error:
-                raise Broken("nothing from outside", index, str(error)) from error
-            except Exception as error:
-                raise Broken("every argv is answered", index, f"{what} raised {error!r}") from error
-            if (machine.state_hash(), machine.deadline_ms()) != before:
-                raise Broken("reads change nothing", index, f"the state is another after {what}")
-            return answer
-
-        for argv in make_reads(machine, random, time_ms):
-            context = ReadContext(time_ms + random.choice((0, 1, 10_000)))
-            replies = ask(argv, partial(machine.handle_read, context, [list(argv)]))
-            check_replies(replies, [argv], index)
-        for argv in self.log[index - 1].commands:
-            row = row_of(machine, argv)
-            if row is not None and row.kind is Kind.WRITE:
-                ask(f"is_command({argv})", partial(machine.is_command, list(argv)))
-        ask("transition", lambda: machine.transition(random.choice(("follower", "candidate", "leader"))))
-        ask("info", machine.info)
-
-    # Time
-
-    def _deadlines_pass(self, index: int) -> None:
-        machine = self._machine_at(index)
-        log_time_ms = self.log[index - 1].time_ms
-        stuck = 0
-        for number in range(1, DEADLINES_MAX + 1):
-            deadline_ms = machine.deadline_ms()
-            if deadline_ms is None:
-                return
-            before = machine.state_hash()
-            log_time_ms = max(log_time_ms, deadline_ms)
-            apply(machine, Entry(log_time_ms, number, [], {}), index + number)
-            after_ms = machine.deadline_ms()
-            stuck = stuck + 1 if after_ms is not None and after_ms <= log_time_ms else 0
-            if stuck and (stuck == DEADLINES_MAX or machine.state_hash() == before) and after_ms == deadline_ms:
-                what = (
-                    f"an empty batch at {log_time_ms} ms leaves deadline_ms() at {after_ms}: reads would wait for ever"
-                )
-                raise Broken("deadlines pass", index, what)
-
-    # Snapshots
-
-    def _has_snapshots(self) -> bool:
-        try:
-            next(iter(self._machine_at(1).snapshot()), None)
-        except Unsupported:
-            return False
-        return True
-
-    def _snapshot_everywhere(self) -> None:
-        """At every index; what follows is compared at the samples alone, since that costs the rest of the log."""
-        machine = new(self.factory)
-        for index in self._indices():
-            apply(machine, self.log[index - 1], index)
-            restored = new(self.factory)
-            restored.restore(iter(list(machine.snapshot())))
-            if restored.state_hash() != self.expected[index - 1].state:
-                raise Broken("a restored machine is the same", index, "after restore the state_hash is another")
-
-    def _snapshot_at(self, index: int) -> None:
-        rule = "a restored machine is the same"
-        self._restored(rule, index, list(self._machine_at(index).snapshot()))
-        machine, slices, later = self._machine_at(index), list[bytes](), iter(range(index + 1, len(self.log) + 1))
-        outcomes: list[Outcome] = []
-        for slice_ in machine.snapshot():
-            slices.append(slice_)
-            outcomes += [apply(machine, self.log[at - 1], at) for at in itertools.islice(later, 1)]
-        self._compare("a snapshot does not disturb writes", outcomes, index + 1, every_reply=False)
-        self._restored("writes between slices do not show", index, slices)
-
-    def _restored(self, rule: str, index: int, slices: list[bytes]) -> None:
-        machine = new(self.factory)
-        # Something else is there before: restore replaces all of it.
-        apply(machine, self.log[-1], 1)
-        machine.restore(iter(slices))
-        if machine.state_hash() != self.expected[index - 1].state:
-            raise Broken(rule, index, f"after restore the state_hash is another ({len(slices)} slices)")
-        self._compare(rule, run(machine, self.log[index:], index + 1), index + 1, every_reply=False)
-
-    # Help
-
-    def _indices(self) -> range:
-        return range(1, len(self.log) + 1)
-
-    def _machine_at(self, index: int) -> StateMachine:
-        machine = new(self.factory)
-        run(machine, self.log[:index])
-        return machine
-
-    def _compare(
-        self, rule: str, outcomes: list[Outcome], first: int = 1, *, replies: bool = True, every_reply: bool = True
-    ) -> None:
-        """With the reference run, from entry `first` on. Raises Broken at the first difference."""
-        for index, got in enumerate(outcomes, first):
-            expected = self.expected[index - 1]
-            if replies:
-                for at, told in self._promised(index, every_reply):
-                    if got.replies[at] != expected.replies[at]:
-                        what = f"{told} was answered {expected.replies[at]}, and now {got.replies[at]}"
-                        raise Broken(rule, index, what)
-            if got.effects != expected.effects:
-                raise Broken(rule, index, f"the effects were {expected.effects}, and now {got.effects}")
-            if got.state != expected.state:
-                commands = self.log[index - 1].commands
-                what = f"the state_hash is another after {commands}: {expected.state.hex()}, and now {got.state.hex()}"
-                raise Broken(rule, index, what)
-
-    def _promised(self, index: int, every_reply: bool) -> Iterator[tuple[int, Argv]]:
-        """(position, argv) of the commands of an entry whose replies are compared."""
-        for at, argv in enumerate(self.log[index - 1].commands):
-            row = row_of(self.machine, argv)
-            if every_reply or row is None or not any(tip.startswith("nondeterministic_output") for tip in row.tips):
-                yield at, argv
 
 
 def main(
@@ -302,11 +75,26 @@ def main(
     sys.stdout.write(f"{machine}: seed {seed}, {entries} entries\n")
     generator = _named(commands) if commands else None
     try:
-        check(_named(machine), seed=seed, entries=entries, commands=generator, strict=strict)
+        with _progress(Console(stderr=True)) as progress:
+            track = partial(progress.track, description="checks")
+            check(_named(machine), seed=seed, entries=entries, commands=generator, strict=strict, track=track)
     except (ConformanceFailed, RuleBroken) as failed:
         sys.stdout.write(f"FAILED {failed}\n")
         raise SystemExit(1) from None
     sys.stdout.write("all promises kept\n")
+
+
+def _progress(console: Console) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(
+        *columns,
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+        # Else what a machine prints or logs would draw the bar, and strict mode would see it look at the clock.
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )
 
 
 def _named(name: str) -> Any:

@@ -7,7 +7,8 @@ slow          a sync takes `slow_factor` times as long
 crash         the batch under way survives as a prefix, drawn at random; what waited behind it is lost
 failing sync  the same, and the member stops at once
 
-It also remembers everything that was ever durable here, for the invariants about promises.
+It also remembers everything that was ever durable here, for the invariants about promises, and what a snapshot stands
+for: `entries` are all from index 1 on, whatever the log itself still has.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Callable
 from random import Random
 
 from raftkv.raft.messages import Entry, HardState
-from raftkv.storage.interface import Write
+from raftkv.storage.interface import Position, Write
 from raftkv.storage.memory import MemoryLogStore
 from raftkv.testing.schedule import Schedule
 
@@ -40,8 +41,11 @@ class Disk:
 
         self.store = MemoryLogStore()
         self.hard_state = HardState()
-        self.terms: list[int] = []
-        """Terms of the durable entries; the first is that of index 1."""
+        self.base: Position = (0, 0)
+        self.entries: list[Entry] = []
+        """The durable entries; the first is that of index 1."""
+        self.history: Callable[[int], list[Entry]] = lambda index: []  # noqa: ARG005
+        """Tells the committed entries up to an index: what an installed snapshot stands for."""
         self.ever_durable: set[tuple[int, int]] = set()
         """Every (index, term) that was durable here once."""
         self.votes: dict[int, int] = {}
@@ -67,12 +71,12 @@ class Disk:
 
     def reopen(self) -> MemoryLogStore:
         """What a restarted process finds."""
-        entries: list[Entry] = self.store.read(1, len(self.terms), 1 << 62) if self.terms else []
-        self.store = MemoryLogStore([Write(self.hard_state, entries)])
+        base = None if self.base == (0, 0) else self.base
+        self.store = MemoryLogStore([Write(self.hard_state, self.entries[self.base[0] :], base)])
         return self.store
 
     def has(self, index: int, term: int) -> bool:
-        return index <= len(self.terms) and self.terms[index - 1] == term
+        return index <= len(self.entries) and self.entries[index - 1].term == term
 
     def _start(self) -> None:
         self._under_way, self._waiting = self._waiting, []
@@ -99,8 +103,12 @@ class Disk:
             self.hard_state = write.hard_state
             if write.hard_state.vote:
                 self.votes[write.hard_state.term] = write.hard_state.vote
+        if write.base is not None:
+            self.base = write.base
+            if not self.has(*write.base):
+                self.entries = self.history(write.base[0])
+                self.ever_durable.update((entry.index, entry.term) for entry in self.entries)
         if write.entries:
-            terms = [entry.term for entry in write.entries]
-            self.terms[write.entries[0].index - 1 :] = terms
+            self.entries[write.entries[0].index - 1 :] = write.entries
             self.ever_durable.update((entry.index, entry.term) for entry in write.entries)
         self.on_durable(write)

@@ -5,14 +5,38 @@ Several may be under way at once. When the time for faults is over, `end_all` pu
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from random import Random
 
+from raftkv.machines.interface import Kind
+from raftkv.machines.replies import Error, Reply
 from raftkv.testing.member import Member
 from raftkv.testing.network import Network
 from raftkv.testing.scenario import Scenario
 from raftkv.testing.schedule import Schedule
 from raftkv.testing.trace import Trace
+
+
+class _Nobody:
+    """Does not wait for the answer (replica.work.Sink)."""
+
+    resp3 = False
+    remote = False
+
+    def on_replies(self, replies: list[Reply], start: int, stop: int) -> None:
+        pass
+
+    def on_encoded(self, replies: Sequence[bytes]) -> None:
+        pass
+
+    def on_redirect(self, leader_id: int) -> None:
+        pass
+
+    def on_not_done(self, error: Error) -> None:
+        pass
+
+    def on_unknown(self, error: Error) -> None:
+        pass
 
 
 class Faults:
@@ -151,6 +175,35 @@ class Faults:
 
     def trigger_election(self) -> None:
         self._any().trigger_election()
+
+    # ---- operators
+
+    def change_members(self) -> None:
+        """Some change of the members is asked for, sensible or not; nobody waits for the answer."""
+        member_id = self._random.choice(sorted(self._members))
+        action = self._random.choice((b"ADD", b"ADD", b"REMOVE", b"PROMOTE", b"DEMOTE"))
+        argv = [b"RAFT.NODE", action, b"%d" % member_id]
+        if action == b"ADD":
+            argv.append(b"member%d:1" % member_id)
+            if self._random.random() < 0.3:
+                argv.append(b"LEARNER")
+        if action != b"REMOVE" or len(self._voters()) > 2:
+            self._ask(argv)
+
+    def _voters(self) -> tuple[int, ...]:
+        leader = self._leader().replica
+        return () if leader is None else leader.node.membership.voters
+
+    def transfer_leader(self) -> None:
+        target = self._random.choice([None, *sorted(self._members)])
+        self._ask([b"RAFT.TRANSFER_LEADER"] + ([] if target is None else [b"%d" % target]))
+
+    def _ask(self, argv: list[bytes]) -> None:
+        self._trace.note("operator", argv)
+        self._any().submit(Kind.ADMIN, [argv], 0, _Nobody())
+
+    def take_snapshot(self) -> None:
+        self._any().request_snapshot()
 
     # ---- disks and clocks
 

@@ -7,14 +7,18 @@ on. A crashed one loses everything but its disk.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from random import Random
 
-from raftkv.errors import ProtocolError
+from raftkv.errors import ProtocolError, StorageCorrupt
 from raftkv.machines.interface import Kind, StateMachine
+from raftkv.raft.membership import Membership
 from raftkv.raft.messages import Entry
 from raftkv.replica import Replica, Sink
 from raftkv.replica.effects import Due
+from raftkv.replica.jobs import Job
+from raftkv.storage.memory_snapshots import MemorySnapshotStore
 from raftkv.testing.clock import Clock
 from raftkv.testing.disk import Disk
 from raftkv.testing.failure import RuleBroken
@@ -33,7 +37,7 @@ class Member:
     def __init__(
         self,
         member_id: int,
-        voters: tuple[int, ...],
+        founders: Membership,
         *,
         schedule: Schedule,
         random: Random,
@@ -45,15 +49,18 @@ class Member:
         trace: Trace,
     ) -> None:
         self.id = member_id
-        self.voters = voters
+        self.founders = founders
+        self.snapshots = MemorySnapshotStore()
+        """On disk: what is finished survives a crash."""
         self.clock = clock
         self.disk = Disk(schedule, random, scenario.sync_us)
         self.disk.on_synced = lambda sequence: self._put(self._synced, sequence)
         self.disk.on_failed = self._disk_failed
         self.disk.on_durable = lambda write: watchers.on_durable(self, write)
+        self.disk.history = watchers.facts.history
         self.replica: Replica | None = None
         self.log: list[Entry] = []
-        """All entries as this member has them now, in memory or on disk."""
+        """All entries as this member has them now, in memory, on disk or in its snapshot."""
         self.paused = False
         self.awake_ms = 0
         """How long this life has run so far, pauses left out."""
@@ -97,14 +104,16 @@ class Member:
         self._trace.note("start", self.id)
         self.life += 1
         store = self.disk.reopen()
-        self.log = store.read(1, len(self.disk.terms), 1 << 62) if self.disk.terms else []
+        self.log = list(self.disk.entries)
+        self._jobs: deque[Job] = deque()
         self._ticked_ms = self.clock.now_ms()
         self.awake_ms = 0
         self.replica = Replica(
             self.id,
-            self.voters,
+            self.founders,
             machine=self._new_machine(),
             store=store,
+            snapshots=self.snapshots,
             settings=self._scenario.replica,
             random=Random(self._random.getrandbits(64)),
             now_ms=self._ticked_ms,
@@ -210,9 +219,17 @@ class Member:
             turn = replica.turn(wall_ms)
             if turn.write is not None:
                 self._watchers.on_write(self, turn.write)
+                if turn.write.base is not None:
+                    index, term = turn.write.base
+                    if index > len(self.log) or self.log[index - 1].term != term:
+                        self.log = self._watchers.facts.history(index)
                 if turn.write.entries:
                     self.log[turn.write.entries[0].index - 1 :] = turn.write.entries
                 self.disk.submit(turn.sequence, turn.write)
+            if turn.jobs:
+                if not self._jobs:
+                    self._begin_job()
+                self._jobs += turn.jobs
             for peer, message in turn.sends:
                 self._trace.note(self.id, peer, message)
                 self._watchers.on_send(self, peer, message)
@@ -222,6 +239,26 @@ class Member:
             if not replica.wants_turn:
                 return
         raise RuleBroken("a step ends", f"member {self.id} took {TURNS_MAX} turns")
+
+    def _begin_job(self) -> None:
+        self._schedule.after(self._random.choice((20, 500, 20_000)), self._do_job, self.life)
+
+    def _do_job(self, life: int) -> None:
+        """The oldest job is carried out; what it leads to reaches the replica a moment later."""
+        if life != self.life:
+            return
+        job = self._jobs.popleft()
+        result, error = None, None
+        try:
+            result = job.run()
+        except StorageCorrupt as raised:
+            error = raised
+        self._put(self._job_done, job, result, error)
+        if self._jobs:
+            self._begin_job()
+
+    def _job_done(self, replica: Replica, job: Job, result: object, error: Exception | None) -> None:
+        replica.on_job_done(job, result, error)
 
     def _begin_effects(self, replica: Replica) -> None:
         for due in replica.effects.take_due():
@@ -273,6 +310,13 @@ class Member:
         if isinstance(what, bytes):
             (what,) = FrameParser().feed(what)
         replica.on_message(peer, what)
+
+    def request_snapshot(self) -> None:
+        """Have it take a snapshot, as BGSAVE does."""
+        self._put(self._request_snapshot)
+
+    def _request_snapshot(self, replica: Replica) -> None:
+        replica.snapshots.request(replica.applied)
 
     def _submit(self, replica: Replica, kind: Kind, commands: list[list[bytes]], scope: int, sink: Sink) -> None:
         size_bytes = sum(len(argument) for argv in commands for argument in argv)

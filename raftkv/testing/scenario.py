@@ -14,11 +14,15 @@ from raftkv.raft.settings import RaftSettings
 from raftkv.replica import ReplicaSettings
 from raftkv.replica.forwarding import FRAME_SLACK_BYTES
 from raftkv.replica.sessions import Limits
+from raftkv.replica.snapshots import SnapshotSettings
 
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 0
     members: int = 3
+    spares: int = 0
+    """Further processes that are no members, until the fault "change_members" adds them."""
+
     machine: str = "redis"
     """"redis" or "register"."""
 
@@ -88,20 +92,26 @@ ALL_FAULTS = {
 }
 
 
+OPERATORS = {"change_members": 4, "transfer_leader": 3, "take_snapshot": 2}
+"""Not faults, but what may come in between them."""
+
+
 def draw(seed: int) -> Scenario:
     """The scenario that `seed` stands for."""
     random = Random(f"scenario/{seed}")
     choice, chance = random.choice, random.random
     datagrams = chance() < 0.4
     frames = chance() < 0.6
+    by_life = Random(f"life/{seed}")
     by_sessions = Random(f"sessions/{seed}")  # of its own: a seed stands for the same run as before there were any
     return Scenario(
         seed=seed,
         session_clients=by_sessions.choice((0, 1, 2)),
         session_ttl_ms=by_sessions.choice((300, 2000, 60_000)),
         members=choice((3, 3, 4, 5, 5)),
+        spares=by_life.choice((0, 0, 1, 2)),
         machine=choice(("redis", "redis", "redis", "register")),
-        replica=_draw_settings(random, by_sessions),
+        replica=_draw_settings(random, by_sessions, by_life),
         duration_ms=choice((1500, 2500, 4000)),
         tick_ms=choice((10, 20, 40)),
         delay_us=choice(((50, 300), (100, 2000), (500, 15_000))),
@@ -119,11 +129,11 @@ def draw(seed: int) -> Scenario:
         patience_ms=choice((300, 1500, 60_000)),
         expiring=chance() < 0.7,
         fault_interval_ms=choice(((30, 200), (100, 600), (300, 1500))),
-        faults=_draw_faults(random),
+        faults=_draw_faults(random) | _draw_life(by_life),
     )
 
 
-def _draw_settings(random: Random, by_sessions: Random) -> ReplicaSettings:
+def _draw_settings(random: Random, by_sessions: Random, by_life: Random) -> ReplicaSettings:
     choice = random.choice
     election_ms_min = choice((100, 150, 400))
     return ReplicaSettings(
@@ -136,6 +146,12 @@ def _draw_settings(random: Random, by_sessions: Random) -> ReplicaSettings:
             inflight_appends_max=choice((1, 2, 64)),
             inflight_bytes_max=choice((1, 500, 16 * 1024 * 1024)),
             log_cache_bytes_max=choice((0, 2000, 16 * 1024 * 1024)),
+        ),
+        snapshots=SnapshotSettings(
+            log_entries_max=by_life.choice((3, 20, 100, 1_000_000)),
+            log_bytes_max=by_life.choice((500, 1 << 30)),
+            keep=by_life.choice((1, 2)),
+            send_bytes_per_s_max=by_life.choice((0, 0, 10_000)),
         ),
         sessions=Limits(
             sessions_max=by_sessions.choice((2, 10_000)),
@@ -150,6 +166,12 @@ def _draw_settings(random: Random, by_sessions: Random) -> ReplicaSettings:
         no_leader_wait_ms=choice((200, 1000, 3000)),
         request_timeout_ms=choice((400, 1500, 5000)),
     )
+
+
+def _draw_life(random: Random) -> dict[str, int]:
+    """What operators do: mostly nothing."""
+    names = random.sample(sorted(OPERATORS), random.choice((0, 0, 1, 3)))
+    return {name: OPERATORS[name] for name in sorted(names)}
 
 
 def _draw_faults(random: Random) -> dict[str, int]:

@@ -16,7 +16,7 @@ from raftkv.errors import RaftkvError
 from raftkv.machines.interface import Kind, StateMachine
 from raftkv.machines.redis.machine import RedisMachine
 from raftkv.machines.register import RegisterMachine
-from raftkv.raft.quorum import majority
+from raftkv.raft.membership import Membership
 from raftkv.testing.clients import Clients
 from raftkv.testing.clock import Clock
 from raftkv.testing.failure import RuleBroken, SimulationFailed
@@ -55,13 +55,14 @@ class Simulation:
         self.trace = Trace(self.schedule)
         self.random = Random(f"simulation/{scenario.seed}")
         self.network = Network(self.schedule, self.random, scenario)
-        voters = tuple(range(1, scenario.members + 1))
-        self.facts = Facts(majority(scenario.members, scenario.replica.raft.min_majority), scenario.replica)
+        ids = range(1, scenario.members + 1)
+        founders = Membership.founding({member_id: f"member{member_id}:1" for member_id in ids})
+        self.facts = Facts(founders, scenario.replica)
         watchers = Watchers(self.facts, ALL_INVARIANTS)
         self.members = {
             member_id: Member(
                 member_id,
-                voters,
+                founders,
                 schedule=self.schedule,
                 random=self.random,
                 scenario=scenario,
@@ -71,7 +72,7 @@ class Simulation:
                 watchers=watchers,
                 trace=self.trace,
             )
-            for member_id in voters
+            for member_id in range(1, scenario.members + scenario.spares + 1)
         }
         self.facts.members = self.members
         self.clients = Clients(self.schedule, self.random, scenario, self.members, self.trace)
@@ -150,22 +151,36 @@ class Simulation:
         """After the faults: wait until the cluster is whole, then write and read through every member."""
         within_ms = self.scenario.converge_ms_max
         self.run_until(self.is_whole, within_ms, "becoming whole")
-        for member in self.members.values():
+        for member in self.present_members():
             self.ask_until_done(member, Kind.WRITE, self._last_write(), within_ms)
-        for member in self.members.values():
+        for member in self.present_members():
             self.ask_until_done(member, Kind.READ, self._last_reads(), within_ms)
         self.run_until(self.is_whole, within_ms, "applying the last writes everywhere")
         self._compare_dirty_reads()
 
     def is_whole(self) -> bool:
         """A leader is ready, everything is committed and applied on all members, and nobody waits for an answer."""
-        ends = {member.replica.node.log.last_index if member.replica else -1 for member in self.members.values()}
+        members = self.present_members()
+        ends = {member.replica.node.log.last_index if member.replica else -1 for member in members}
         return (
             len(ends) == 1
             and self.clients.outstanding == 0
-            and any(member.leads for member in self.members.values())
-            and all(member.replica is not None and member.replica.applied in ends for member in self.members.values())
+            and any(member.leads for member in members)
+            and all(member.replica is not None and member.replica.applied in ends for member in members)
         )
+
+    def present_members(self) -> list[Member]:
+        """Those that belong to the cluster, as the ready leader of the highest term sees it; all while there is none,
+        or while the members are being changed."""
+        leaders = [member for member in self.members.values() if member.leads]
+        if not leaders:
+            return list(self.members.values())
+        newest = max(leaders, key=lambda member: member.replica.node.term if member.replica else 0)
+        assert newest.replica is not None
+        node = newest.replica.node
+        if node.membership.is_joint or node.membership.joining or not node.membership_is_committed:
+            return list(self.members.values())
+        return [self.members[member_id] for member_id in sorted(node.membership.members)]
 
     def ask_until_done(self, member: Member, kind: Kind, commands: list[list[bytes]], within_ms: int) -> Operation:
         """Ask again, where one is sent to, as long as the answer is anything else than success."""
@@ -194,7 +209,7 @@ class Simulation:
     def _compare_dirty_reads(self) -> None:
         answers = {
             repr(member.replica.read_dirty(self._last_reads(), {}, member.clock.wall_ms()))
-            for member in self.members.values()
+            for member in self.present_members()
             if member.replica is not None
         }
         if len(answers) != 1:

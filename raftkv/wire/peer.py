@@ -5,7 +5,7 @@
     | u32, little    | bits turned    | payload, u32   | array of the message's tag and fields    |
     +----------------+----------------+----------------+------------------------------------------+
 
-Tags 1-6 are the consensus messages of `raft/messages.py`; from 16 on, those that are defined here: greeting,
+Tags 1-9 are the consensus messages of `raft/messages.py`; from 16 on, those that are defined here: greeting,
 and client commands forwarded to the leader.
 
 The checksum is not against attackers: TCP's own 16 bits let about one damaged segment in 65 thousand pass,
@@ -63,6 +63,8 @@ class HelloReply(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=17)
     instance: int
     client_address: str
     machine_version: int = 1
+    removed: bool = False
+    """With not `ok`: the caller was a member once, and was removed for ever."""
 
 
 class Forward(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=18):
@@ -109,7 +111,7 @@ PeerMessage = RaftMessage | Hello | HelloReply | Forward | ForwardReply | Forwar
 
 _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final[msgspec.msgpack.Decoder[PeerMessage]] = msgspec.msgpack.Decoder(PeerMessage)
-_TAGS: Final = frozenset({1, 2, 3, 4, 5, 6, 16, 17, 18, 19, 20, 21})
+_TAGS: Final = frozenset({*range(1, 10), 16, 17, 18, 19, 20, 21})
 
 
 def frame_header(payload_bytes: int, checksum: int) -> bytes:

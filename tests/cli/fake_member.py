@@ -1,13 +1,17 @@
-"""A thread that speaks just enough RESP3 to be asked by ``raftkv status``."""
+"""A thread that speaks just enough RESP3 to be asked by ``raftkv status`` and the other commands that ask members."""
 
 from __future__ import annotations
 
 import socketserver
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import hiredis
+
+GONE = object()
+HELLO: dict[str, object] = {"server": "redis", "proto": 3}
 
 
 def encode(value: object) -> bytes:
@@ -25,14 +29,14 @@ def encode(value: object) -> bytes:
             return b"%%%d\r\n" % len(value) + b"".join(encode(k) + encode(v) for k, v in value.items())
         case list():
             return b"*%d\r\n" % len(value) + b"".join(map(encode, value))
-    data = str(value).encode()
+    data = value if isinstance(value, bytes) else str(value).encode()
     return b"$%d\r\n%s\r\n" % (len(data), data)
 
 
 @contextmanager
 def member(replies: Mapping[str, object], seen: list[list[str]] | None = None) -> Iterator[str]:
-    """A member at the address given back, answering each command name with what stands in `replies`; a name that
-    is missing closes the connection."""
+    """A member at the address given back, answering each command name with what stands in `replies`, or what that
+    returns for the command; a name that is missing, or a GONE, closes the connection."""
 
     class Handler(socketserver.BaseRequestHandler):
         def handle(self) -> None:
@@ -42,9 +46,12 @@ def member(replies: Mapping[str, object], seen: list[list[str]] | None = None) -
                 while (command := reader.gets()) is not ...:
                     if seen is not None:
                         seen.append(command)
-                    if command[0] not in replies:
+                    reply = replies.get(command[0], GONE)
+                    if callable(reply):
+                        reply = reply(command)
+                    if reply is GONE:
                         return
-                    self.request.sendall(encode(replies[command[0]]))
+                    self.request.sendall(encode(reply))
 
     class Server(socketserver.ThreadingTCPServer):
         allow_reuse_address = True
@@ -60,8 +67,20 @@ def member(replies: Mapping[str, object], seen: list[list[str]] | None = None) -
             thread.join()
 
 
-def status(number: int, *, leader: int | None, term: int = 3, peers: Sequence[object] = ()) -> dict[str, object]:
-    """What RAFT.STATUS says, as member `number`."""
+def in_turn(*replies: object) -> Callable[[list[str]], object]:
+    """A reply for `member`: these, one after the other, and then the last one again and again."""
+    left = deque(replies)
+
+    def reply(_command: list[str]) -> object:
+        return left.popleft() if len(left) > 1 else left[0]
+
+    return reply
+
+
+def status(
+    number: int, *, leader: int | None, term: int = 3, peers: Sequence[object] = (), **more: object
+) -> dict[str, object]:
+    """What RAFT.STATUS says, as member `number`; `more` replaces or adds fields."""
     return {
         "id": number,
         "role": "leader" if number == leader else "follower",
@@ -75,6 +94,7 @@ def status(number: int, *, leader: int | None, term: int = 3, peers: Sequence[ob
         "cluster_id": "raftkv",
         "uptime_ms": 3_723_000,
         "peers": list(peers),
+        **more,
     }
 
 

@@ -7,9 +7,7 @@ import socket
 from typer.testing import CliRunner
 
 from raftkv.cli.main import app
-from tests.cli.fake_member import member, peer, status
-
-HELLO: dict[str, object] = {"server": "redis", "proto": 3}
+from tests.cli.fake_member import HELLO, member, peer, status
 
 
 def run(*arguments: str) -> tuple[int, str]:

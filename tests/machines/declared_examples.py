@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 import raftkv
+from raftkv.machines.replies import Error
 
 
 class Item(msgspec.Struct, frozen=True):
@@ -75,6 +76,22 @@ class Counter(raftkv.Machine):
         assert isinstance(self.context, raftkv.Context)
         return self.context.random.randrange(1_000_000)
 
+    @raftkv.write(name="run.out")
+    def run_out(self, what: str) -> None:
+        self.total += 1
+        raise {"memory": MemoryError, "stack": RecursionError}[what]
+
+    @raftkv.write(name="wrong.reply")
+    def wrong_reply(self) -> object:
+        self.total += 1
+        return [1, {"a": object()}]
+
+    @raftkv.write(name="say.no")
+    def say_no(self, text: str) -> object:
+        self.total += 1
+        self.posted(text)
+        return Error(f"NOTNOW {text}")
+
     @raftkv.effect(durable=True, before_reply=True)
     def posted(self, text: str, *, effect_id: str) -> None:
         self._sent.append((effect_id, text))
@@ -107,3 +124,77 @@ class Lease(raftkv.Machine):
 
     def on_time(self) -> None:
         self.owner = ""
+
+
+class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    what: str
+    count: int = 1
+
+
+class Orders(raftkv.Machine):
+    """Takes JSON as docs/state-machines.md advises: into a type that ends."""
+
+    orders: raftkv.Map[int, Order]
+
+    @raftkv.write
+    def order(self, raw: bytes) -> int:
+        try:
+            order = msgspec.json.decode(raw, type=Order)
+        except msgspec.MsgspecError as error:
+            raise raftkv.Refusal(str(error)) from error
+        self.orders[len(self.orders)] = order
+        return len(self.orders)
+
+
+class Tags(msgspec.Struct, frozen=True):
+    names: tuple[str, ...] = ()
+
+
+class Tagged(raftkv.Machine):
+    """Structs that are given a list where a tuple was declared."""
+
+    tags: raftkv.Map[str, Tags]
+    last: Tags = Tags()
+
+    @raftkv.write
+    def tag(self, name: str) -> None:
+        names: list[str] = [name]
+        self.tags[name] = self.last = Tags(names)  # type: ignore[arg-type]
+
+    @raftkv.write
+    def spoil(self, name: str) -> None:
+        self.tags[name].names.append("more")  # type: ignore[attr-defined]
+        raise raftkv.Refusal("spoilt")
+
+
+class Tallying:
+    """A mixin with state, that is no machine itself."""
+
+    tally: raftkv.Map[str, int]
+    tallied: int = 0
+
+    @raftkv.write
+    def count(self, name: str) -> int:
+        self.tally[name] = self.tally.get(name, 0) + 1
+        self.tallied += 1
+        self.tallying(name)
+        return self.tallied
+
+    @raftkv.effect
+    def tallying(self, name: str) -> None:
+        raise AssertionError(f"done in place of being asked for: {name}")
+
+
+class Named(raftkv.Machine):
+    title: str = "none"
+    tallied: int = 3
+
+    @raftkv.write
+    def rename(self, title: str) -> None:
+        self.title = title
+
+
+class Mixed(Counter, Tallying, Named):
+    """State of three bases; the first that has a field says what it begins with."""
+
+    total = 7

@@ -10,7 +10,7 @@ import pytest
 import raftkv
 from raftkv.machines.interface import Context, Effect, Kind, ReadContext
 from raftkv.machines.replies import OK, Error, Reply
-from tests.machines.declared_examples import Counter, Item, Lease
+from tests.machines.declared_examples import Counter, Item, Lease, Mixed, Named, Orders, Tagged
 
 
 @pytest.fixture(autouse=True)
@@ -134,6 +134,33 @@ def test_an_exception_in_the_middle_is_undone_whole(client: Client) -> None:
     assert client.machine.state_hash() == before
 
 
+def test_a_reply_that_cannot_be_sent_is_an_error_and_nothing_is_done(client: Client) -> None:
+    error = Error("ERR internal error in 'wrong.reply': TypeError; nothing was changed")
+    assert client.entry([b"WRONG.REPLY"]) == [error]
+    assert client.machine.total == 0  # type: ignore[attr-defined]
+
+
+def test_an_error_that_is_returned_leaves_nothing_behind_either(client: Client) -> None:
+    replies = client.entry([b"ITEM.PUT", b"1", b"x"], [b"SAY.NO", b"y"], [b"INCR", b"a", b"2"])
+    assert replies == ["1:x", Error("NOTNOW y"), 2]
+    assert client.machine.total == 2  # type: ignore[attr-defined]
+    assert [(position, effect.arguments) for position, effect in client.effects] == [(0, ("x",))]
+
+
+@pytest.mark.parametrize(("what", "error"), [("memory", MemoryError), ("stack", RecursionError)])
+def test_what_may_come_to_one_member_alone_is_no_reply(client: Client, what: str, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        client.entry([b"RUN.OUT", what.encode()])
+
+
+@pytest.mark.parametrize("opened", [b"[", b'{"what":', b'{"what":[', b'{"more":'])
+def test_depth_that_a_client_chooses_does_not_come_as_far_as_recursion(opened: bytes) -> None:
+    [taken, refused] = Client(Orders()).entry([b"ORDER", b'{"what": "tea"}'], [b"ORDER", opened * 100_000])
+    assert taken == 1
+    assert isinstance(refused, Error)
+    assert "internal" not in refused.text
+
+
 def test_a_read_cannot_change_the_state(client: Client) -> None:
     assert client("MEDDLE") == Error("ERR internal error in 'meddle': StateError; nothing was changed")
     assert client.machine.total == 0  # type: ignore[attr-defined]
@@ -144,6 +171,18 @@ def test_the_bug_is_logged(client: Client, caplog: pytest.LogCaptureFixture) -> 
     client("INCR a 13")
     assert "Counter: 'incr' raised" in caplog.text
     assert "unlucky" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("text", "answered"),
+    [
+        *((text, text) for text in ("NOTFOUND no such", "ERR no", "HELD", "WRONGTYPE x", "NO_FUNDS x", "E42 x")),
+        *((text, f"ERR {text}") for text in ("A lock is held", "I do not", "OK then", "no", "", "42 is", "HELD: by")),
+        ("\u00c4RGER x", "ERR \u00c4RGER x"),
+    ],
+)
+def test_the_code_of_a_refusal(text: str, answered: str) -> None:
+    assert raftkv.Refusal(text).text == answered
 
 
 # ---- what the class says is the command table
@@ -195,6 +234,60 @@ def test_a_subclass_has_what_its_base_has_and_may_replace_it() -> None:
     client("INCR a 2")
     assert client("GET a") == 4
     assert Client(Counter())("GET a") is None
+
+
+def test_an_override_without_a_decorator_takes_the_place_of_the_command() -> None:
+    class Polite(Counter):
+        def incr(self, name: str, by: int = 2, extra: int = 0) -> int:
+            return 10 * super().incr(name, by + extra)
+
+        def posted(self, text: str) -> None:  # type: ignore[override]
+            self._sent.append(("polite", text))
+
+        drop = None  # type: ignore[assignment]
+
+    class Inheriting(Polite):
+        pass
+
+    for kind in (Polite, Inheriting):
+        client = Client(kind())
+        assert client("INCR a 1 1") == 20
+        assert isinstance(client("DROP a"), Error)
+        assert b"drop" not in kind.commands
+        client("ITEM.PUT 1 x")
+        [(_, effect)] = client.effects
+        assert effect.durable
+        client.machine.run_effect(effect, "7.0")
+        assert client.machine._sent == [("polite", "x")]  # type: ignore[attr-defined]
+    assert Client(Counter())("DROP") == OK
+
+
+def test_an_override_that_is_no_method_is_refused() -> None:
+    with pytest.raises(raftkv.DeclarationError, match="make it a method, or None"):
+
+        class Bad(Counter):
+            incr = 5  # type: ignore[assignment]
+
+
+def test_the_state_of_all_bases_is_state() -> None:
+    machine = Mixed()
+    client = Client(machine)
+    assert (machine.total, machine.tallied, machine.title, dict(machine.tally)) == (7, 0, "none", {})
+    assert [client("COUNT a"), client("RENAME x"), client("INCR b")] == [1, OK, 1]
+    client("COUNT a")
+    assert client.effects == [(0, Effect(name="tallying", arguments=("a",)))]
+    restored = Mixed()
+    restored.restore(machine.snapshot())
+    assert restored.state_hash() == machine.state_hash()
+    assert (restored.total, restored.tallied, restored.title, dict(restored.tally)) == (8, 2, "x", {"a": 2})
+    assert (Counter().total, Named().tallied) == (0, 3)
+
+
+def test_a_first_value_that_a_subclass_replaces_is_of_the_declared_type() -> None:
+    with pytest.raises(TypeError, match=r"Wrong\.total: Expected `int`"):
+
+        class Wrong(Counter):
+            total = "7"  # type: ignore[assignment]
 
 
 # ---- effects, chance, time
@@ -261,6 +354,25 @@ def test_a_restored_machine_is_the_same(client: Client) -> None:
     assert other.last == Item("y")
     assert other.items[2, "x"] == Item("x", 4)
     assert Client(other)("INCR a") == 4
+
+
+def test_a_struct_in_the_state_cannot_be_changed_through_a_list_within() -> None:
+    client = Client(Tagged())
+    client("TAG a")
+    before = client.machine.state_hash()
+    assert client("SPOIL a") == Error("ERR internal error in 'spoil': AttributeError; nothing was changed")
+    assert client.machine.state_hash() == before
+
+
+@pytest.mark.parametrize("slices", [0, 1, 2])
+def test_an_abandoned_snapshot_keeps_nothing(client: Client, slices: int) -> None:
+    client("INCR a")
+    machine: Any = client.machine
+    snapshot = machine.snapshot()
+    for _ in range(slices):
+        next(snapshot)
+    snapshot.close()
+    assert machine.counts._walks == machine.items._walks == []
 
 
 # ---- mistakes in the class

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from raftkv.errors import BrokenInvariant, ConfigError, StorageCorrupt
 from raftkv.machines.interface import Kind, ReadContext
-from raftkv.machines.redis import snapshot
+from raftkv.machines.redis import database, snapshot
 from raftkv.machines.redis.machine import RedisMachine
 from raftkv.machines.redis.registry import ROWS
 from raftkv.machines.redis.values import Collection
@@ -61,6 +61,8 @@ def bags(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(snapshot, "SLICE_KEYS_MAX", 2)
+    monkeypatch.setattr(snapshot, "SLICE_LISTED_MAX", 4)
+    monkeypatch.setattr(database, "MERGE_KEYS_MAX", 2)
 
 
 @pytest.fixture
@@ -151,7 +153,7 @@ def test_what_was_written_after_its_slice_does_not_matter(client: MachineClient)
         slices.append(slice_)
         client.call(b"SET", b"%d" % (2 * number), b"changed")
         client.call(b"SET", b"new%d" % number, b"changed")
-    assert len(slices) == 7
+    assert sum(slice_ != snapshot._NOTHING for slice_ in slices) == 7
     assert restored(slices).state_hash() == before
 
 
@@ -165,13 +167,41 @@ def test_scan_goes_on_at_its_cursor_on_a_restored_member(client: MachineClient) 
     assert again.handle_read(READ, go_on) == client.machine.handle_read(READ, go_on)
 
 
+# The keys are listed some at a time
+
+
+@pytest.mark.usefixtures("small")
+def test_no_slice_lists_more_than_some_keys(client: MachineClient) -> None:
+    client.call(b"MSET", *(b"%d" % number for number in range(20)))
+    carry_nothing = [slice_ == snapshot._NOTHING for slice_ in client.machine.snapshot()]
+    assert carry_nothing[:4] == [False, True, True, False]  # the head, 4 keys, 4 keys, 2 keys and the first values
+
+
+@pytest.mark.usefixtures("small")
+def test_while_keys_are_listed_and_changes_merged_every_reply_is_as_ever(client: MachineClient) -> None:
+    twin = MachineClient()
+    for each in (client, twin):
+        each.call(b"MSET", *(b"%d" % number for number in range(40)))
+        each.call(b"SCAN", b"0")
+    lines = ("SET new 1", "DEL 2", "SET 2 again", "DEL 4", "SET 4 again", "DEL 4", "SET 6 x EX 9", "RENAME 8 renamed")
+    reads = ("DBSIZE", "GET 2", "GET 4", "GET gone", "SCAN 0 COUNT 100", "EXISTS new 2 4", "MGET 6 8 renamed")
+    slices = client.machine.snapshot()
+    next(slices)
+    for line in (*lines, *reversed(lines), "FLUSHDB", *lines):
+        for command in (line, *reads):
+            assert client.call(*command.encode().split()) == twin.call(*command.encode().split()), command
+        assert sorted(client.call(b"KEYS", b"*")) == sorted(twin.call(b"KEYS", b"*"))
+        assert client.machine.state_hash() == twin.machine.state_hash()
+        next(slices, None)
+
+
 # Sizes
 
 
 def test_a_slice_is_bounded_in_keys_and_in_bytes(client: MachineClient) -> None:
     for number in range(10_000):
         client.call(b"SET", b"key:%d" % number, b"1")
-    assert len(list(client.machine.snapshot())) == 1 + 3 + 1
+    assert sum(slice_ != snapshot._NOTHING for slice_ in client.machine.snapshot()) == 1 + 10 + 1
     client.machine = RedisMachine()
     for number in range(40):
         client.call(b"SET", b"key:%d" % number, b"x" * 100_000)
@@ -191,51 +221,111 @@ def test_long_strings_go_out_in_pieces(client: MachineClient) -> None:
 
 @pytest.mark.usefixtures("small")
 def test_a_collection_that_changes_in_place_before_or_during_its_slices(client: MachineClient) -> None:
-    database = client.machine.space.databases[0]
+    db = client.machine.space.databases[0]
     for name in (b"x", b"y"):
-        database.put(name, Bag(*(b"%d" % number for number in range(7))))
+        db.put(name, Bag(*(b"%d" % number for number in range(7))))
     before = client.machine.state_hash()
     slices = client.machine.snapshot()
     taken = [next(slices), next(slices)]  # the first part of x
     for name in (b"x", b"y"):
-        bag = database.fetch(name)
+        bag = db.fetch(name)
         assert isinstance(bag, Bag)
         bag.members.append(b"changed")
     assert restored([*taken, *slices]).state_hash() == before
 
 
 def test_a_collection_is_copied_only_while_its_slice_is_to_come(client: MachineClient) -> None:
-    database, bag = client.machine.space.databases[0], Bag(b"1")
-    database.put(b"x", bag)
-    database.fetch(b"x")
+    db, bag = client.machine.space.databases[0], Bag(b"1")
+    db.put(b"x", bag)
+    db.fetch(b"x")
     assert bag.copies == 0
     slices = client.machine.snapshot()
     next(slices)
     next(slices)
-    database.fetch(b"x")
+    db.fetch(b"x")
     assert bag.copies == 0
     for _ in slices:
         pass
     for _ in client.machine.snapshot():
-        database.peek(b"x")
-        database.fetch(b"x")
-        database.fetch(b"x")
+        db.peek(b"x")
+        db.fetch(b"x")
+        db.fetch(b"x")
     assert bag.copies == 1
 
 
 # Ends
 
 
-def test_an_end_or_a_close_stops_the_keeping(client: MachineClient) -> None:
-    client.call(b"SET", b"a", b"1")
+def check_nothing_is_left(client: MachineClient) -> None:
+    for db in client.machine.space.databases:
+        assert db.kept is None
+        assert type(db.values) is dict
+        assert db.plain
+    assert not client.machine.space.is_merging
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("taken", range(14))
+def test_a_snapshot_that_is_given_up_leaves_nothing_behind(client: MachineClient, taken: int) -> None:
+    twin = MachineClient()
+    slices = client.machine.snapshot()
+    for each in (client, twin):
+        each.call(b"MSET", *(b"%d" % number for number in range(20)))
+    for number, _ in zip(range(taken), slices, strict=False):
+        for each in (client, twin):
+            each.call(b"MSET", b"%d" % number, b"1", b"new%d" % number, b"1")
+            each.call(b"SWAPDB", b"0", b"1")
+    slices.close()  # type: ignore[attr-defined]
+    assert client.machine.state_hash() == twin.machine.state_hash()
+    second = client.machine.snapshot()
+    head = next(second)
+    client.call(b"FLUSHALL")
+    assert restored([head, *second]).state_hash() == twin.machine.state_hash()
+    for _ in range(20):
+        client.advance(1)
+        client.call(b"SET", b"a", b"1")
+    check_nothing_is_left(client)
+
+
+@pytest.mark.usefixtures("small")
+def test_changes_left_by_a_close_are_merged_by_the_next_entries(client: MachineClient) -> None:
+    client.call(b"MSET", *(b"%d" % number for number in range(20)))
     slices = client.machine.snapshot()
     next(slices)
-    assert not client.machine.space.databases[0].plain
-    client.call(b"SWAPDB", b"0", b"1")
-    slices.close()  # type: ignore[attr-defined]
-    assert all(database.plain for database in client.machine.space.databases)
-    list(client.machine.snapshot())
-    assert all(database.plain and database.kept is None for database in client.machine.space.databases)
+    client.call(b"MSET", *(b"new%d" % number for number in range(20)))
+    del slices
+    entries = 0
+    while client.machine.space.is_merging:
+        client.call(b"DBSIZE")
+        client.machine.handle_write(context(entries + 100, client.time_ms), [])
+        entries += 1
+    assert entries == 5
+    check_nothing_is_left(client)
+
+
+@pytest.mark.usefixtures("small")
+def test_a_kept_value_is_dropped_when_it_is_written_out(client: MachineClient) -> None:
+    client.call(b"MSET", *(b"%d" % number for number in range(20)))
+    slices = client.machine.snapshot()
+    next(slices)
+    client.call(b"MSET", *(b"%d" % number for number in range(20)))
+    kept = client.machine.space.databases[0].kept
+    assert kept is not None
+    sizes = [sum(value is not None for value in kept.values.values()) for _ in slices]
+    assert sizes[:8] == [10, 10, 8, 6, 4, 2, 0, 0]
+    assert not kept.values
+
+
+def test_contents_that_were_flushed_are_freed_as_the_walk_goes_on(
+    client: MachineClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshot, "SLICE_KEYS_MAX", 2)
+    client.call(b"MSET", *(b"%d" % number for number in range(20)))
+    values = client.machine.space.databases[0].values
+    slices = client.machine.snapshot()
+    next(slices)
+    client.call(b"FLUSHALL")
+    assert [len(values) for _ in slices] == [10, 8, 6, 4, 2, 2]
 
 
 def test_one_snapshot_at_a_time(client: MachineClient) -> None:
@@ -281,17 +371,23 @@ def test_every_command_that_writes_takes_part_below() -> None:
 def test_any_commands_between_the_slices(
     before: list[tuple[int, Argv]], between: list[Argv], after: list[tuple[int, Argv]], chance: Random
 ) -> None:
-    client, original = MachineClient(), MachineClient()
-    for each in (client, original):
+    client, original, undisturbed = MachineClient(), MachineClient(), MachineClient()
+    for each in (client, original, undisturbed):
         apply(each, before, Random(3))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(snapshot, "SLICE_KEYS_MAX", chance.randint(1, 3))
+        patch.setattr(snapshot, "SLICE_LISTED_MAX", chance.randint(1, 3))
+        patch.setattr(database, "MERGE_KEYS_MAX", chance.randint(1, 3))
         whole, mark = list(client.machine.snapshot()), client.machine.state_hash()
         slices = []
         writes = iter(between)
-        for slice_ in client.machine.snapshot():
+        for number, slice_ in enumerate(client.machine.snapshot()):
             slices.append(slice_)
-            apply(client, [(0, argv) for argv, _ in zip(writes, range(chance.randrange(8)), strict=False)], chance)
+            lines = [(0, argv) for argv, _ in zip(writes, range(chance.randrange(8)), strict=False)]
+            for each in (client, undisturbed):
+                apply(each, lines, Random(number))
+            assert client.machine.state_hash() == undisturbed.machine.state_hash()
+            assert client.machine.info() == undisturbed.machine.info()
     first, second = restored(whole), restored(slices)
     assert first.state_hash() == second.state_hash() == mark
     # and from there on the restored ones behave alike, also like the machine that was never restored
@@ -299,12 +395,12 @@ def test_any_commands_between_the_slices(
     for twin in twins:
         apply(twin, after, Random(7))
     assert len({twin.machine.state_hash() for twin in twins}) == 1
-    assert all(database.plain or database.index or database.overdue for database in client.machine.space.databases)
+    assert all(db.plain or db.index or db.overdue for db in client.machine.space.databases)
 
 
 def apply(client: MachineClient, lines: list[tuple[int, Argv]], chance: Random) -> None:
-    for database, argv in lines:
-        client.database = database
+    for number, argv in lines:
+        client.database = number
         client.call(*argv)
         if chance.random() < 0.1:
             client.advance(chance.choice([1, 100, 10_000]))

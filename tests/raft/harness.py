@@ -5,6 +5,9 @@ each member a `Disk` that has what is durable and what was only handed over. Aft
 is taken at once: messages go to the queues, writes to the disk, promises wait until their write is durable. Disks
 finish at once unless `disk_is_slow` says that they finish when told (`sync`).
 
+Snapshots are the least that consensus sees of them: a disk keeps index, term and membership of its newest one, a leader
+sends that in one chunk to who wants it (and again each heartbeat interval), and whoever gets it has it durably at once.
+
 A crash loses the node and everything that was not durable; a test may let a prefix of the pending writes survive,
 as a real disk does. A restart builds `Log` and `Node` from the disk alone, as the log store's recovery would.
 
@@ -13,13 +16,15 @@ Time is per member: `tick` moves one member's clock and nobody else's.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
+from itertools import permutations
 from random import Random
 from typing import NamedTuple
 
 from raftkv.raft.log import Log
-from raftkv.raft.messages import Entry, EntryKind, HardState, RaftMessage
+from raftkv.raft.membership import MEMBERSHIP, Membership, decode_membership
+from raftkv.raft.messages import Entry, EntryKind, HardState, RaftMessage, SnapshotChunk, SnapshotReply
 from raftkv.raft.node import Addressed, Node, Output
 from raftkv.raft.roles import Role
 from raftkv.raft.settings import RaftSettings
@@ -32,15 +37,40 @@ class Write(NamedTuple):
     sequence: int
     hard_state: HardState | None
     entries: list[Entry]
+    base: tuple[int, int] | None = None
+
+
+class Snapshot(NamedTuple):
+    index: int
+    term: int
+    membership: Membership
 
 
 class Disk:
-    """What survives (`hard_state`, `entries`) and what was handed over but is not durable yet (`pending`)."""
+    """What survives (`hard_state`, `snapshot`, and `entries` behind `base`) and what was handed over but is not durable
+    yet (`pending`). A new disk's snapshot is the membership that it is begun with."""
 
-    def __init__(self) -> None:
+    def __init__(self, membership: Membership) -> None:
         self.hard_state = HardState()
+        self.base = (0, 0)
         self.entries: list[Entry] = []
+        self.snapshot = Snapshot(0, 0, membership)
         self.pending: deque[Write] = deque()
+
+    def open(self) -> None:
+        """Fit log and snapshot together: without the snapshot's last entry, all of the log is superseded."""
+        self._begin_behind(self.snapshot.index, self.snapshot.term)
+
+    def _begin_behind(self, index: int, term: int) -> None:
+        kept = self.entries[index - self.base[0] :] if self.has(index, term) else []
+        self.base, self.entries = (index, term), kept
+
+    def has(self, index: int, term: int) -> bool:
+        """Whether the entry with this term is durable, in the log or below its base."""
+        place = index - self.base[0] - 1
+        if place < 0:
+            return place < -1 or term == self.base[1]
+        return place < len(self.entries) and self.entries[place].term == term
 
     def sync(self, count: int | None = None) -> int:
         """Make the oldest `count` pending writes (None: all) durable; returns the last one's number, 0 if none."""
@@ -55,13 +85,16 @@ class Disk:
         if write.hard_state is not None:
             assert write.hard_state.term >= self.hard_state.term, "the term on disk went back"
             self.hard_state = write.hard_state
+        if write.base is not None:
+            assert write.base[0] <= self.snapshot.index, "the log is cut before the snapshot is durable"
+            self._begin_behind(*write.base)
         if write.entries:
-            first = write.entries[0].index
-            assert 1 <= first <= len(self.entries) + 1, f"entry {first} would leave a gap on disk"
-            self.entries[first - 1 :] = write.entries
+            place = write.entries[0].index - self.base[0] - 1
+            assert 0 <= place <= len(self.entries), f"entry {write.entries[0].index} would leave a gap on disk"
+            self.entries[place:] = write.entries
 
     def read(self, first: int, last: int, bytes_max: int) -> list[Entry]:
-        found = self.entries[first - 1 : last]
+        found = self.entries[first - self.base[0] - 1 : last - self.base[0]]
         total = 0
         for count, entry in enumerate(found):
             total += len(entry.data)
@@ -76,13 +109,19 @@ class Disk:
                 runs.append((entry.index, entry.term))
         return runs
 
+    def memberships(self) -> list[tuple[int, Membership]]:
+        return [(e.index, decode_membership(e.data)) for e in self.entries if e.kind == MEMBERSHIP]
+
 
 class Member:
     """One member's lasting parts, and its `node` while it is up. `waiting` are promises kept back for a sync."""
 
-    def __init__(self, member_id: int) -> None:
+    def __init__(self, member_id: int, membership: Membership) -> None:
         self.id = member_id
-        self.disk = Disk()
+        self.disk = Disk(membership)
+        self.sent_snapshot: dict[int, tuple[int, int, int]] = {}
+        """Peer -> term, index and time of the snapshot that it was sent last."""
+
         self.disk_is_slow = False
         self.synced_sequence = 0
         self.waiting: list[tuple[int, list[Addressed]]] = []
@@ -111,14 +150,21 @@ class Observer:
 
 
 class Cluster:
-    def __init__(self, count: int, *, seed: int = 0, observer: Observer | None = None, **settings: int) -> None:
+    def __init__(
+        self, count: int, *, spares: int = 0, seed: int = 0, observer: Observer | None = None, **settings: int
+    ) -> None:
+        """`count` voters, and as many `spares` that belong to no cluster yet."""
         self.settings = RaftSettings(**settings)
         self.seed = seed
         self.observer = observer or Observer()
-        self.members = {number: Member(number) for number in range(1, count + 1)}
-        self.queues: dict[tuple[int, int], deque[RaftMessage]] = {
-            (a, b): deque() for a in self.members for b in self.members if a != b
+        voters = Membership(tuple(range(1, count + 1)))
+        self.members = {
+            number: Member(number, voters if number in voters.voters else Membership(()))
+            for number in range(1, count + spares + 1)
         }
+        self.queues: defaultdict[tuple[int, int], deque[RaftMessage]] = defaultdict(deque)
+        for pair in permutations(self.members, 2):
+            self.queues[pair] = deque()
         self.severed: set[tuple[int, int]] = set()
         for number in self.members:
             self.restart(number)
@@ -141,14 +187,21 @@ class Cluster:
         if member.running is not None:
             self.crash(member_id)
         disk = member.disk
+        disk.open()
+        member.sent_snapshot.clear()
         member.lives += 1
         member.synced_sequence = 0
         member.running = Node(
             member_id,
-            self.members,
+            disk.snapshot.membership,
+            later_memberships=disk.memberships(),
             hard_state=disk.hard_state,
             log=Log(
-                last_index=len(disk.entries), terms=disk.terms(), commit=disk.hard_state.commit, read_stored=disk.read
+                base=disk.base,
+                last_index=disk.base[0] + len(disk.entries),
+                terms=disk.terms(),
+                commit=disk.hard_state.commit,
+                read_stored=disk.read,
             ),
             settings=self.settings,
             random=Random(f"{self.seed}/{member_id}/{member.lives}"),
@@ -160,6 +213,7 @@ class Cluster:
         """Give a member a durable log with entries of these terms (data the same for the same place), and restart."""
         disk = self.members[member_id].disk
         self.crash(member_id)
+        disk.base = (0, 0)
         disk.entries = [
             Entry(index, of_term, int(EntryKind.COMMANDS), b"%d/%d" % (index, of_term))
             for index, of_term in enumerate(terms, 1)
@@ -195,6 +249,21 @@ class Cluster:
         assert isinstance(index, int)
         return index
 
+    def change(self, member_id: int, target: Membership) -> int:
+        index = self.turn(member_id, lambda node: node.propose_membership(target))
+        assert isinstance(index, int)
+        return index
+
+    def transfer(self, member_id: int, target: int | None = None) -> None:
+        self.turn(member_id, lambda node: node.transfer_leadership(target))
+
+    def compact(self, member_id: int, index: int | None = None) -> None:
+        """Take a snapshot of everything up to `index` (None: the commit index), and forget the log up to there."""
+        member, node = self.members[member_id], self[member_id]
+        index = node.log.commit if index is None else index
+        member.disk.snapshot = Snapshot(index, node.log.term(index), node.memberships.at(index))
+        self.turn(member_id, lambda node: node.compact(index))
+
     def begin_read_round(self, member_id: int) -> int:
         number = self.turn(member_id, lambda node: node.begin_read_round())
         assert isinstance(number, int)
@@ -229,10 +298,12 @@ class Cluster:
 
     def _carry_out(self, member: Member) -> None:
         while True:
+            self._receive_snapshots(member)
             output = member.node.take_output()
             self.observer.on_output(member, output)
-            if output.entries or output.hard_state is not None:
-                member.disk.pending.append(Write(output.sequence, output.hard_state, output.entries))
+            if output.entries or output.hard_state is not None or output.base is not None:
+                write = Write(output.sequence, output.hard_state, output.entries, output.base)
+                member.disk.pending.append(write)
             if output.after_sync:
                 member.waiting.append((output.sequence, output.after_sync))
             self._send(member.id, output.now)
@@ -242,6 +313,28 @@ class Cluster:
             member.node.on_synced(member.synced_sequence)
         while member.waiting and member.waiting[0][0] <= member.synced_sequence:
             self._send(member.id, member.waiting.pop(0)[1])
+        for peer in member.node.wanting_snapshot:
+            self._send_snapshot(member, peer)
+
+    def _send_snapshot(self, member: Member, peer: int) -> None:
+        term, (index, index_term, membership) = member.node.term, member.disk.snapshot
+        sent = member.sent_snapshot.get(peer, (0, 0, 0))
+        if sent[:2] != (term, index) or member.now_ms - sent[2] >= self.settings.heartbeat_interval_ms:
+            member.sent_snapshot[peer] = (term, index, member.now_ms)
+            data = membership.encode()
+            self._send(member.id, [(peer, SnapshotChunk(term, index, index_term, len(data), 0, data))])
+
+    @staticmethod
+    def _receive_snapshots(member: Member) -> None:
+        node, inputs = member.node, member.node.snapshot_inputs
+        for sender, message in inputs:
+            if isinstance(message, SnapshotChunk) and message.index > node.log.commit:
+                membership = decode_membership(message.data)
+                member.disk.snapshot = Snapshot(message.index, message.last_term, membership)
+                node.install_snapshot(message.index, message.last_term, membership)
+                if message.term == node.term:
+                    node.promise(sender, SnapshotReply(node.term, message.index, message.size_bytes, True))
+        inputs.clear()
 
     # ---- the network
 
@@ -348,15 +441,15 @@ class Cluster:
     def terms_of(self, member_id: int) -> list[int]:
         """The terms of all entries in a member's log, in order."""
         log = self[member_id].log
-        return [log.term(index) for index in range(1, log.last_index + 1)]
+        return [log.term(index) for index in range(log.first_index, log.last_index + 1)]
 
     def data_of(self, member_id: int) -> list[bytes]:
-        """The committed commands of a member, no-ops left out."""
+        """The committed commands of a member that its log still has."""
         log = self[member_id].log
         data: list[bytes] = []
-        first = 1
+        first = log.first_index
         while first <= log.commit:
             entries = log.slice(first, log.commit, 1_000_000, 1 << 30)
-            data += [entry.data for entry in entries if entry.kind != EntryKind.NO_OP]
+            data += [entry.data for entry in entries if entry.kind == EntryKind.COMMANDS]
             first += len(entries)
         return data

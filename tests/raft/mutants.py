@@ -6,14 +6,17 @@ properties, one of which must be reported broken by some schedule of a fixed set
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import pytest
 
+from raftkv.raft import changes, quorum, reads, replication, roles
 from raftkv.raft import node as node_module
-from raftkv.raft import reads, replication, roles
 from raftkv.raft.log import Log
-from raftkv.raft.messages import Append, AppendReply, Entry, HardState, Heartbeat, RaftMessage
+from raftkv.raft.membership import Membership, Memberships, check_target
+from raftkv.raft.messages import Append, AppendReply, Entry, EntryKind, HardState, Heartbeat, RaftMessage
 from raftkv.raft.node import Node, Output
 from raftkv.raft.progress import Progress
 from raftkv.raft.quorum import agreed
@@ -88,7 +91,7 @@ def compares_logs_by_length_alone(patch: pytest.MonkeyPatch) -> None:
 
 def takes_half_for_a_majority(patch: pytest.MonkeyPatch) -> None:
     """ceil(n/2), ExRaft's E1: two of four."""
-    patch.setattr(node_module, "majority", lambda voters, min_majority=0: max((voters + 1) // 2, min_majority))
+    patch.setattr(quorum, "majority", lambda voters, min_majority=0: max((voters + 1) // 2, min_majority))
 
 
 def vouches_for_a_cut_suffix(patch: pytest.MonkeyPatch) -> None:
@@ -213,6 +216,125 @@ def never_asks_for_lost_appends(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(replication, "look_for_lost_appends", lambda node: None)
 
 
+# ---- of memberships, snapshots and handing over; found by changing schedules
+
+
+def counts_only_the_new_voters(patch: pytest.MonkeyPatch) -> None:
+    """While joint, a majority of the new voters is taken for enough."""
+    patch.setattr(node_module, "halves_of", lambda membership, me, least: quorum.halves_of(membership, me, least)[:1])
+
+
+def counts_a_leader_that_is_no_voter(patch: pytest.MonkeyPatch) -> None:
+    """A leader that removes itself counts its own disk and vote."""
+
+    def halves_of(membership: Membership, me: int, least: int) -> tuple[quorum.Half, ...]:
+        halves = quorum.halves_of(membership, me, least)
+        return tuple(quorum.Half(half.peers, True, half.needed) for half in halves)
+
+    patch.setattr(node_module, "halves_of", halves_of)
+
+
+def counts_learners(patch: pytest.MonkeyPatch) -> None:
+    """Whoever is sent the log counts, with the number needed as it was."""
+
+    def halves_of(membership: Membership, me: int, least: int) -> tuple[quorum.Half, ...]:
+        others = tuple(learner for learner in membership.learners if learner != me)
+        halves = quorum.halves_of(membership, me, least)
+        return tuple(quorum.Half((*half.peers, *others), half.has_self, half.needed) for half in halves)
+
+    patch.setattr(node_module, "halves_of", halves_of)
+
+
+def changes_before_its_first_commit(patch: pytest.MonkeyPatch) -> None:
+    """No joint step, and no waiting for the own term: the bug of single-server changes found in 2015."""
+
+    def propose(node: Node, target: Membership) -> int:
+        check_target(node.membership, target, 0)
+        return node.append_own(EntryKind.MEMBERSHIP, target.encode())
+
+    patch.setattr(changes, "propose", propose)
+
+
+def skips_the_joint_step(patch: pytest.MonkeyPatch) -> None:
+    """Any voters follow any others in one step."""
+    patch.setattr(changes, "first_step", lambda now, target: target)
+
+
+def goes_by_a_membership_that_was_cut(patch: pytest.MonkeyPatch) -> None:
+    """A membership that was taken over too early cannot be taken back."""
+    patch.setattr(Memberships, "cut_from", lambda self, index: None)
+
+
+def forgets_to_leave_the_joint_membership(patch: pytest.MonkeyPatch) -> None:
+    """Only the leader that began a change ends it."""
+    on_elected = changes.on_elected
+
+    def forgetful(node: Node) -> None:
+        on_elected(node)
+        node.is_changing = False
+
+    patch.setattr(changes, "on_elected", forgetful)
+
+
+def only_voters_of_the_newest_membership_stand(patch: pytest.MonkeyPatch) -> None:
+    """Who has the only log with a membership that leaves it out stands no more, and nobody else can be elected."""
+    patch.setattr(Node, "may_campaign", property(lambda self: self.id in self.voters))
+
+
+def lone_voter_leads_before_its_term_is_durable(patch: pytest.MonkeyPatch) -> None:
+    """Nobody is to be asked, so nothing is waited for; but there are learners."""
+    patch.setattr(Node, "term_is_durable", property(lambda self: True))
+
+
+def keeps_a_conflicting_log_behind_a_snapshot(patch: pytest.MonkeyPatch) -> None:
+    """Whatever lies behind the snapshot's place in the log is kept, agreeing or not."""
+    patch.setattr(Node, "install_snapshot", _install_and_keep)
+
+
+def _install_and_keep(node: Node, index: int, term: int, membership: Membership) -> bool:
+    if index <= node.log.commit:
+        return False
+    if index < node.log.last_index:
+        node.advance_commit(index)
+        node.compact(index)
+    else:
+        node.begin_behind_snapshot(index, term, membership)
+    return True
+
+
+def vouches_for_what_a_snapshot_replaced(patch: pytest.MonkeyPatch) -> None:
+    """Writes under way still vouch for indexes that a snapshot has superseded (the ABA problem once more)."""
+
+    def begin_behind_snapshot(self: Node, index: int, term: int, membership: Membership) -> None:
+        under_way, self._unsynced = self._unsynced, deque()
+        begin_behind_properly(self, index, term, membership)
+        self._unsynced = under_way
+
+    begin_behind_properly = Node.begin_behind_snapshot
+    patch.setattr(Node, "begin_behind_snapshot", begin_behind_snapshot)
+
+
+def writes_what_lies_below_the_base(patch: pytest.MonkeyPatch) -> None:
+    """Entries that were not written yet when the log was cut are written behind the base."""
+
+    def begin_behind(self: Node, index: int) -> None:
+        self.memberships.compact(index)
+        self._base = (index, self.log.base_term)
+
+    patch.setattr(Node, "_begin_behind", begin_behind)
+
+
+def snapshot_needs_no_term(patch: pytest.MonkeyPatch) -> None:
+    """A member restarts in the term that its disk names, although its snapshot is of a later one."""
+    init = Node.__init__
+
+    def forgetful(self: Node, *arguments: Any, **named: Any) -> None:
+        init(self, *arguments, **named)
+        self.term = self._durable_term = named["hard_state"].term
+
+    patch.setattr(Node, "__init__", forgetful)
+
+
 SAFETY = frozenset(
     {
         "election safety",
@@ -224,6 +346,9 @@ SAFETY = frozenset(
         "committed is durable",
         "synced is durable",
         "the core's own invariant",
+        "written behind the base",
+        "the newest membership counts",
+        "only voters lead",
     }
 )
 
@@ -246,4 +371,15 @@ MUTANTS: list[tuple[Mutant, frozenset[str]]] = [
     (confirms_reads_by_itself, frozenset({"no stale read"})),
     (reads_before_its_first_commit, frozenset({"no stale read"})),
     (never_asks_for_lost_appends, frozenset({"liveness"})),
+]
+
+CHANGING_MUTANTS: list[tuple[Mutant, frozenset[str]]] = [
+    (counts_only_the_new_voters, SAFETY),
+    (counts_a_leader_that_is_no_voter, SAFETY),
+    (counts_learners, SAFETY),
+    (changes_before_its_first_commit, SAFETY),
+    (skips_the_joint_step, SAFETY),
+    (goes_by_a_membership_that_was_cut, SAFETY),
+    (forgets_to_leave_the_joint_membership, frozenset({"liveness"})),
+    (keeps_a_conflicting_log_behind_a_snapshot, SAFETY),
 ]

@@ -1,5 +1,8 @@
 """One random schedule of a cluster's life from one seed, with the checkers looking on.
 
+A *changing* one also changes the members (some spare ones may come in), compacts logs, so that followers need
+snapshots, hands over leadership, and its disks may hang for too long.
+
 Each step is one of: let time pass, deliver some message (any, not only the oldest), repeat one, lose one, propose,
 begin a read, trigger an election, finish some disk writes, crash (any prefix of the unfinished writes may survive),
 restart, cut the network, heal it, replace a connection. At the end the faults stop, and the cluster must come to agree
@@ -8,10 +11,12 @@ and to work again within a bounded time: that catches whatever gets stuck.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from random import Random
 
-from raftkv.errors import BrokenInvariant, ProtocolError
+from raftkv.errors import BrokenInvariant, LastServer, NotDone, NotVoter, ProtocolError
+from raftkv.raft.membership import Membership
 from tests.raft.checkers import Checkers, Violation
 from tests.raft.harness import Cluster
 
@@ -23,14 +28,18 @@ RECOVERY_MS_MAX = 2_000
 
 
 class Schedule:
-    def __init__(self, seed: int, count: int) -> None:
+    def __init__(self, seed: int, count: int, *, changing: bool = False) -> None:
         self.random = Random(seed)
         self.checkers = Checkers()
         limits = {"append_entries_max": self.random.choice((1, 2, 100)), "inflight_appends_max": 3}
-        self.cluster = Cluster(count, seed=seed, observer=self.checkers, **TIMING, **limits)
+        if changing:
+            limits["disk_stall_ms_max"] = self.random.choice((60, 1000))
+        spares = 3 if changing else 0
+        self.cluster = Cluster(count, spares=spares, seed=seed, observer=self.checkers, **TIMING, **limits)
         self.checkers.watch(self.cluster)
         self.numbers = list(self.cluster.members)
-        self.proposals = 0
+        self.proposals = self.changes = self.transfers = 0
+        self.changing = changing
         self.actions = self._weighted()
 
     def _weighted(self) -> list[Callable[[], None]]:
@@ -41,6 +50,9 @@ class Schedule:
         repairs = [(self.restart, 3), (self.heal, 3)]
         mixture = [*usual, *repairs, *((fault, self.random.choice((0, 0, 1, 2, 4))) for fault in faults)]
         mixture.append((self.pass_time, self.random.choice((8, 16, 32))))
+        if self.changing:
+            mixture += [(self.change, self.random.choice((2, 6))), (self.compact, self.random.choice((0, 2, 6)))]
+            mixture.append((self.transfer, self.random.choice((0, 1, 3))))
         return [action for action, weight in mixture for _ in range(weight)]
 
     def run(self, steps: int) -> None:
@@ -94,8 +106,9 @@ class Schedule:
 
     def propose(self) -> None:
         for leader in self.cluster.leaders():
-            self.proposals += 1
-            self.cluster.propose(leader, b"%d" % self.proposals)
+            if self.cluster[leader].transferring is None:
+                self.proposals += 1
+                self.cluster.propose(leader, b"%d" % self.proposals)
 
     def read(self) -> None:
         for leader in self.cluster.leaders():
@@ -111,6 +124,40 @@ class Schedule:
         number = self.some_member()
         if number is not None:
             self.cluster.trigger_election(number)
+
+    def change(self) -> None:
+        """Any members but those that were removed, some of them learners, some of these to become voters; or, mostly,
+        only one more or less."""
+        for leader in self.cluster.leaders():
+            now = self.cluster[leader].membership
+            usable = [number for number in self.numbers if number not in now.removed]
+            if len(usable) < 4:
+                usable = [number for number in usable if number in now.members]  # enough have gone
+            voters = set(now.voters) ^ {self.random.choice(usable)}
+            if self.random.random() < 0.3:
+                voters = set(self.random.sample(usable, self.random.randrange(1, len(usable) + 1)))
+            others = [number for number in usable if number not in voters]
+            kept = now.members if len(usable) < 5 else frozenset[int]()
+            learners = [number for number in others if number in kept or self.random.random() < 0.5]
+            joining = [number for number in learners if self.random.random() < 0.5]
+            target = Membership(tuple(sorted(voters)), (), tuple(sorted(learners)), tuple(sorted(joining)))
+            with contextlib.suppress(NotDone, LastServer):
+                self.cluster.change(leader, target)
+                self.changes += 1
+
+    def compact(self) -> None:
+        number = self.some_member()
+        if number is not None:
+            log = self.cluster[number].log
+            index = self.random.randint(log.base_index, log.commit)
+            if log.base_index < index:
+                self.cluster.compact(number, index)
+
+    def transfer(self) -> None:
+        for leader in self.cluster.leaders():
+            with contextlib.suppress(NotVoter):
+                self.cluster.transfer(leader, self.random.choice([None, *self.cluster[leader].voters]))
+                self.transfers += 1
 
     def change_disk(self) -> None:
         number = self.some_member()
@@ -169,6 +216,10 @@ class Schedule:
             raise Violation("liveness", "a command was not committed by all although nothing failed")
 
     def agreed(self) -> bool:
-        nodes = self.cluster.up()
-        newest = max(node.log.last_index for node in nodes)
-        return len(self.cluster.leaders()) == 1 and all(node.log.commit == newest for node in nodes)
+        leaders = self.cluster.leaders()
+        if len(leaders) != 1:
+            return False
+        leader = self.cluster[leaders[0]]
+        newest = leader.log.last_index
+        is_settled = leader.transferring is None and not leader.membership.is_joint and not leader.membership.joining
+        return is_settled and all(self.cluster[number].log.commit == newest for number in leader.members | {leader.id})

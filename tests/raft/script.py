@@ -3,12 +3,15 @@
 A line that begins with ``>`` is a command; the lines after it, up to a blank line, a comment (``#``) or the next
 command, are what it printed. Commands::
 
-    new COUNT [SETTING=NUMBER ...]      a cluster, all members up, logs empty
+    new COUNT [spares=NUMBER] [SETTING=NUMBER ...]   a cluster, all members up, logs empty; spares belong to none yet
     log MEMBER [TERM ...] [term=TERM]   give a member a durable log with entries of these terms, and restart it
     tick MEMBER MS                      one member's clock moves
     pass MS                             everybody's clock moves in steps of 10 ms, all messages are delivered
     campaign MEMBER                     as if its election timeout had passed
     propose MEMBER DATA
+    change MEMBER IDS [learners=IDS] [joining=IDS]   have the members be these; IDS are like 1,2,3
+    transfer MEMBER [TARGET]            hand over
+    compact MEMBER [INDEX]              take a snapshot up to INDEX (or the commit index), and forget the log up to it
     read MEMBER                         begin a read round
     deliver A->B [COUNT]                what is under way from A to B (or the oldest COUNT of it) arrives
     drop A->B [COUNT]                   ... is lost
@@ -23,6 +26,7 @@ command, are what it printed. Commands::
     crash MEMBER [COUNT]                lose all that is not durable; COUNT pending writes had just made it
     restart MEMBER
     status                              each member's role and positions
+    members                             each member's newest membership
     logs                                the terms of each member's entries
 
 Printed are each delivery, and, indented, what it changed. ``quietly COMMAND`` prints the changes alone. Messages that
@@ -34,13 +38,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import groupby
 
-from raftkv.errors import NotLeader
+from raftkv.errors import NotDone, YourFault
+from raftkv.raft.membership import Membership
 from raftkv.raft.messages import (
     Append,
     AppendReply,
     Heartbeat,
     HeartbeatReply,
     RaftMessage,
+    SnapshotChunk,
+    SnapshotReply,
+    TimeoutNow,
     VoteReply,
     VoteRequest,
 )
@@ -50,8 +58,9 @@ from tests.raft.harness import Cluster, Member, Observer
 
 def describe(message: RaftMessage) -> str:
     match message:
-        case VoteRequest(term, last_index, last_term, pre):
-            return f"{'pre-vote' if pre else 'vote'} for term {term}? log ends at {last_index}/{last_term}"
+        case VoteRequest(term, last_index, last_term, pre, forced):
+            kind = "pre-vote" if pre else "forced vote" if forced else "vote"
+            return f"{kind} for term {term}? log ends at {last_index}/{last_term}"
         case VoteReply(term, granted, pre):
             return f"{'pre-vote' if pre else 'vote'} {'granted' if granted else 'refused'}, term {term}"
         case Append(term, prev_index, prev_term, commit, entries):
@@ -65,6 +74,12 @@ def describe(message: RaftMessage) -> str:
             return f"heartbeat, commit {commit}, round {number}, term {term}"
         case HeartbeatReply(term, number):
             return f"heartbeat answered, round {number}, term {term}"
+        case SnapshotChunk(term, index, last_term):
+            return f"snapshot of {index}/{last_term}, term {term}"
+        case SnapshotReply(term, index, _, installed):
+            return f"snapshot {'installed, all up to' if installed else 'not yet at'} {index}, term {term}"
+        case TimeoutNow(term):
+            return f"stand for election now, term {term}"
     raise AssertionError(message)
 
 
@@ -74,7 +89,8 @@ class Trace(Observer):
     def __init__(self) -> None:
         self.lines: list[str] = []
         self.quiet = False
-        self._seen: dict[int, tuple[str, list[int], int]] = {}
+        self._seen: dict[int, tuple[str, dict[int, int], int]] = {}
+        self._memberships: dict[int, str] = {}
         self._rounds: dict[int, int] = {}
 
     def on_delivered(self, sender: int, receiver: int, message: RaftMessage) -> None:
@@ -83,23 +99,31 @@ class Trace(Observer):
 
     def on_restart(self, member: Member) -> None:
         self._seen[member.id] = self._look(member)
+        self._memberships[member.id] = spell_members(member)
 
     def after_step(self, member: Member) -> None:
         was, now = self._seen[member.id], self._look(member)
         self._seen[member.id] = now
         if was[0] != now[0]:
             self.lines.append(f"  {member.id} is {now[0]}")
-        if now[1][: len(was[1])] != was[1]:
+        if any(now[1].get(index) != term for index, term in was[1].items() if index > member.node.log.base_index):
             self.lines.append(f"  {member.id} cuts its log: {spell(member)}")
+        if min(now[1], default=0) > min(was[1], default=0) and member.node.log.base_index:
+            self.lines.append(f"  {member.id} has its log behind {member.node.log.base_index}: {spell(member)}")
         if was[2] < now[2]:
             self.lines.append(f"  {member.id} commits {now[2]}")
+        members = spell_members(member)
+        if members != self._memberships[member.id]:
+            self._memberships[member.id] = members
+            self.lines.append(f"  {member.id} goes by {members}")
         if member.node.confirmed_round > self._rounds.get(member.id, 0):
             self.lines.append(f"  {member.id} confirms round {member.node.confirmed_round}")
         self._rounds[member.id] = member.node.confirmed_round
 
     @staticmethod
-    def _look(member: Member) -> tuple[str, list[int], int]:
-        return standing(member), terms_of(member), member.node.log.commit
+    def _look(member: Member) -> tuple[str, dict[int, int], int]:
+        terms = dict(enumerate(terms_of(member), member.node.log.first_index))
+        return standing(member), terms, member.node.log.commit
 
 
 def standing(member: Member) -> str:
@@ -110,7 +134,18 @@ def standing(member: Member) -> str:
 
 def terms_of(member: Member) -> list[int]:
     log = member.node.log
-    return [log.term(index) for index in range(1, log.last_index + 1)]
+    return [log.term(index) for index in range(log.first_index, log.last_index + 1)]
+
+
+def spell_members(member: Member) -> str:
+    """The newest membership: ``voters 1,2,3; outgoing 1; ...``, only what is not empty."""
+    node = member.node
+    parts = [
+        f"{name} {','.join(map(str, getattr(node.membership, name)))}"
+        for name in ("voters", "outgoing", "learners", "joining", "removed")
+        if getattr(node.membership, name)
+    ]
+    return "; ".join(parts) or "nobody"
 
 
 def spell(member: Member) -> str:
@@ -132,7 +167,7 @@ class Script:
         self.trace.lines = []
         try:
             getattr(self, f"do_{verb}")(*arguments)
-        except NotLeader as error:
+        except (NotDone, YourFault) as error:
             self.trace.lines.append(f"refused: {error}")
         return self.trace.lines
 
@@ -142,7 +177,7 @@ class Script:
     def do_new(self, count: str, *settings: str) -> None:
         self.trace = Trace()
         chosen = {name: int(value) for name, value in (setting.split("=") for setting in settings)}
-        self.cluster = Cluster(int(count), observer=self.trace, **chosen)
+        self.cluster = Cluster(int(count), spares=chosen.pop("spares", 0), observer=self.trace, **chosen)
 
     def do_log(self, member: str, *words: str) -> None:
         term = next((int(word[5:]) for word in words if word.startswith("term=")), None)
@@ -159,6 +194,20 @@ class Script:
 
     def do_propose(self, member: str, data: str) -> None:
         self.say(f"entry {self.cluster.propose(int(member), data.encode())}")
+
+    def do_change(self, member: str, voters: str, *others: str) -> None:
+        chosen = {name: self._ids(ids) for name, ids in (other.split("=") for other in others)}
+        self.say(f"entry {self.cluster.change(int(member), Membership(self._ids(voters), **chosen))}")
+
+    @staticmethod
+    def _ids(ids: str) -> tuple[int, ...]:
+        return tuple(map(int, ids.split(",")))
+
+    def do_transfer(self, member: str, target: str = "") -> None:
+        self.cluster.transfer(int(member), int(target) if target else None)
+
+    def do_compact(self, member: str, index: str = "") -> None:
+        self.cluster.compact(int(member), int(index) if index else None)
 
     def do_read(self, member: str) -> None:
         self.say(f"round {self.cluster.begin_read_round(int(member))}")
@@ -223,6 +272,12 @@ class Script:
             ready = ", ready" if member.node.leads_and_is_ready else ""
             positions = f"commit {log.commit}, synced {log.synced}, last {log.last_index}/{log.last_term}"
             self.say(f"{member.id} is {standing(member)}{ready}: {positions}")
+
+    def do_members(self) -> None:
+        for member in self.cluster.members.values():
+            if member.running is not None:
+                removed = " (removed)" if member.node.is_removed else ""
+                self.say(f"{member.id}: {spell_members(member)} since {member.node.membership_index}{removed}")
 
     def do_logs(self) -> None:
         for member in self.cluster.members.values():

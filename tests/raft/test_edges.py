@@ -8,11 +8,24 @@ from raftkv.raft.roles import Role
 from tests.raft.alone import Alone, accepted, entries, granted, vote_request
 
 
-def test_a_stranger_is_not_heard() -> None:
+def test_a_member_does_not_hear_itself() -> None:
     alone = Alone()
-    for sender in (1, 9):
-        assert alone.receives(sender, Append(5, 0, 0, 0, entries(1, 5))) == []
+    assert alone.receives(1, Append(5, 0, 0, 0, entries(1, 5))) == []
     assert (alone.node.term, alone.terms()) == (0, [])
+
+
+def test_the_leader_may_be_one_that_is_not_known_yet() -> None:
+    """The entry that made it a member is in the log it sends (thesis, 4.2.2)."""
+    alone = Alone()
+    assert alone.receives(9, Append(5, 0, 0, 0, entries(1, 5))) == [accepted(5, 1)]
+    assert alone.node.leader_id == 9
+
+
+def test_the_answer_of_a_stranger_means_nothing() -> None:
+    alone = Alone()
+    for message in (AppendReply(7, False, 0, 0, 0, 0), HeartbeatReply(7, 0), VoteReply(7, False, False)):
+        assert alone.receives(9, message) == []
+    assert alone.node.term == 0
 
 
 def test_a_clock_that_goes_back_is_not_followed() -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import pytest
 
 from raftkv.errors import NotLeader
-from raftkv.raft.messages import Append, AppendReply, Heartbeat, VoteReply
+from raftkv.raft.membership import MEMBERSHIP, Membership
+from raftkv.raft.messages import Append, AppendReply, Entry, Heartbeat, VoteReply, VoteRequest
 from raftkv.raft.roles import Role
 from tests.raft.alone import Alone, accepted, entries, granted, vote_request
 from tests.raft.harness import Cluster, Disk
@@ -215,15 +216,23 @@ def test_e12_only_members_count_for_a_commit() -> None:
     assert 99 not in alone.node.progress
 
 
-def test_e13_who_is_no_member_raises_no_term() -> None:
+def test_e13_who_was_removed_raises_no_term() -> None:
     """A removed member was not told, stood for election again and again, and each time unseated the leader."""
     alone = Alone()
-    alone.follows(2, 1)
+    without_99 = Entry(1, 1, MEMBERSHIP, Membership((1, 2, 3), removed=(99,)).encode())
+    alone.receives(2, Append(1, 0, 0, 1, [without_99]))
     alone.time_passes(10_000)
     term = alone.node.term
-    alone.node.on_message(99, vote_request(term + 50, 99, 99))
-    alone.node.on_message(99, Heartbeat(term + 50, 0, 1))
+    assert alone.receives(99, vote_request(term + 50, 99, 99)) == []
+    assert alone.receives(99, VoteRequest(term + 50, 99, 99, False, True)) == [], "nor when it is forced"
     assert alone.node.term == term
+
+
+def test_e13_nor_does_who_is_not_known_while_a_leader_is_heard() -> None:
+    alone = Alone()
+    alone.follows(2, 1)
+    assert alone.answer(99, vote_request(50, 99, 99)) == VoteReply(1, False, False)
+    assert alone.node.term == 1
 
 
 def test_e15_a_newer_term_forgets_the_leader() -> None:
@@ -352,7 +361,7 @@ def test_raftkv_member_with_a_new_disk_is_filled_again() -> None:
         cluster.propose(1, b"%d" % number)
     cluster.stabilize()
     cluster.crash(2)
-    cluster.members[2].disk = Disk()
+    cluster.members[2].disk = Disk(Membership((1,)))
     cluster.restart(2)
     cluster.reset_link(1, 2)
     cluster.reset_link(2, 1)

@@ -38,15 +38,16 @@ class LogBesideTwin(RuleBasedStateMachine):
         super().__init__()
         self.entries: list[Entry] = []
         self.stored: list[Entry] = []
-        self.commit = self.synced = self.applied = 0
+        self.commit = self.synced = self.applied = self.base = 0
         self.log = self.opened()
 
     def opened(self) -> Log:
         runs: list[tuple[int, int]] = []
-        for e in self.entries:
+        for e in self.entries[self.base :]:
             if not runs or runs[-1][1] != e.term:
                 runs.append((e.index, e.term))
         return Log(
+            base=(self.base, self.entries[self.base - 1].term if self.base else 0),
             last_index=len(self.entries),
             terms=runs,
             commit=self.commit,
@@ -55,7 +56,7 @@ class LogBesideTwin(RuleBasedStateMachine):
         )
 
     def read_stored(self, first: int, last: int, bytes_max: int) -> list[Entry]:
-        assert 1 <= first <= last <= self.synced, "asked the disk for what it need not have"
+        assert self.base < first <= last <= self.synced, "asked the disk for what it need not have"
         return bounded(self.stored[first - 1 : last], bytes_max)
 
     @property
@@ -95,12 +96,29 @@ class LogBesideTwin(RuleBasedStateMachine):
         self.applied = draw.draw(st.integers(self.applied, self.commit))
         self.log.trim(self.applied)
 
+    @precondition(lambda self: self.base <= self.synced)
+    @rule(draw=st.data())
+    def compact(self, draw: st.DataObject) -> None:
+        self.base = draw.draw(st.integers(self.base, min(self.commit, self.synced)))
+        self.log.compact(self.base)
+
+    @rule(draw=st.data(), terms_later=st.integers(0, 2))
+    def begin_behind(self, draw: st.DataObject, terms_later: int) -> None:
+        """A snapshot supersedes the log; what the twin has below it is of no matter but for the last term."""
+        self.base = draw.draw(st.integers(self.commit, self.commit + 4).filter(lambda index: index > 0))
+        term = max(1, self.last_term) + terms_later
+        self.entries = [entry(index, term) for index in range(1, self.base + 1)]
+        self.synced, self.commit = min(self.synced, self.base), self.base
+        self.stored = self.entries[: self.synced]
+        self.log.begin_behind(self.base, term)
+
     @rule()
     def restart(self) -> None:
-        """Only what was synced is there again; the commit index is at most that."""
+        """Only what was synced is there again; the commit index is at most that, and at least the base."""
+        self.synced = max(self.synced, self.base)
         del self.entries[self.synced :]
         self.stored = list(self.entries)
-        self.commit = min(self.commit, self.synced)
+        self.commit = max(min(self.commit, self.synced), self.base)
         self.applied = 0
         self.log = self.opened()
 
@@ -111,6 +129,15 @@ class LogBesideTwin(RuleBasedStateMachine):
     def cutting_what_is_committed_is_refused(self, draw: st.DataObject) -> None:
         with pytest.raises(BrokenInvariant):
             self.log.cut_from(draw.draw(st.integers(1, self.commit)))
+
+    @precondition(lambda self: self.base > 0)
+    @rule(draw=st.data())
+    def what_is_forgotten_cannot_be_asked_for(self, draw: st.DataObject) -> None:
+        index = draw.draw(st.integers(0, self.base - 1))
+        with pytest.raises(BrokenInvariant):
+            self.log.slice(index + 1, len(self.entries), 10, 100)
+        with pytest.raises(BrokenInvariant):
+            self.log.term(index)
 
     @rule(offset=st.sampled_from([-1, 1, 5]))
     def a_gap_or_a_repetition_is_refused(self, offset: int) -> None:
@@ -134,15 +161,19 @@ class LogBesideTwin(RuleBasedStateMachine):
 
     @invariant()
     def every_term_is_known(self) -> None:
-        assert self.log.term(0) == 0
-        for e in self.entries:
+        if not self.base:
+            assert self.log.term(0) == 0
+        from_base_on = self.entries[max(self.base - 1, 0) :]
+        for e in from_base_on:
             assert self.log.term(e.index) == e.term
-            assert self.log.first_of_term_at(e.index) == min(x.index for x in self.entries if x.term == e.term)
+            assert self.log.first_of_term_at(e.index) == min(x.index for x in from_base_on if x.term == e.term)
 
     @rule(index=st.integers(0, 30), term=st.integers(0, 6))
     def has(self, index: int, term: int) -> None:
+        """Below the base it is sure to agree with every log that is asked about."""
         terms = [0, *(e.term for e in self.entries)]
-        assert self.log.has(index, term) == (index < len(terms) and terms[index] == term)
+        expected = index < self.base or (index < len(terms) and terms[index] == term)
+        assert self.log.has(index, term) == expected
 
     @rule(last_index=st.integers(0, 30), last_term=st.integers(0, 6))
     def is_up_to_date(self, last_index: int, last_term: int) -> None:
@@ -152,11 +183,11 @@ class LogBesideTwin(RuleBasedStateMachine):
             expected = last_term > self.last_term
         assert self.log.is_up_to_date(last_index, last_term) == expected
 
-    @precondition(lambda self: self.entries)
+    @precondition(lambda self: len(self.entries) > self.base)
     @rule(draw=st.data(), entries_max=st.integers(1, 6), bytes_max=st.integers(0, 100))
     def slice(self, draw: st.DataObject, entries_max: int, bytes_max: int) -> None:
         """From `first`, nothing left out, within the bounds; fewer only where memory and disk meet."""
-        first = draw.draw(st.integers(1, len(self.entries)))
+        first = draw.draw(st.integers(self.base + 1, len(self.entries)))
         last = draw.draw(st.integers(first, len(self.entries)))
         got = self.log.slice(first, last, entries_max, bytes_max)
         most = bounded(self.entries[first - 1 : last][:entries_max], bytes_max)

@@ -5,9 +5,14 @@ Everything follows from `(seed, count)`; to replay one: ``Schedule(seed, count).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from tests.raft import mutants
+from tests.raft import test_membership_changes as outside
+from tests.raft import test_paper_sections as lone
+from tests.raft import test_snapshots as snapshots
 from tests.raft.checkers import Violation
 from tests.raft.harness import Cluster
 from tests.raft.schedule import TIMING, Schedule
@@ -34,6 +39,23 @@ def test_no_schedule_breaks_a_property(count: int) -> None:
     assert min(terms / 2, committed / 10, confirmed / 5) > len(SEEDS), (terms, committed, confirmed)
 
 
+@pytest.mark.parametrize("count", [1, 3, 4])
+def test_no_schedule_with_changes_breaks_a_property(count: int) -> None:
+    """The members change while everything else happens, followers need snapshots, leaders hand over."""
+    changes = committed = transfers = snapshots = 0
+    for seed in SEEDS:
+        schedule = Schedule(seed, count, changing=True)
+        try:
+            schedule.run(STEPS)
+        except Violation as violation:
+            pytest.fail(f"Schedule({seed}, {count}, changing=True).run({STEPS}): {violation}")
+        committed += len(schedule.checkers.committed)
+        changes += schedule.changes
+        transfers += schedule.transfers
+        snapshots += schedule.checkers.snapshots_installed
+    assert min(changes, committed / 10, transfers * 2, snapshots * 2) > len(SEEDS), (changes, transfers, snapshots)
+
+
 def test_a_schedule_is_the_same_each_time_it_is_run() -> None:
     first, second = Schedule(7, 3), Schedule(7, 3)
     first.run(STEPS)
@@ -54,6 +76,54 @@ def test_a_bug_put_back_is_seen(
             if violation.what in properties:
                 return
     pytest.fail(f"no schedule noticed: {mutant.__doc__}")
+
+
+CHANGING_MUTANTS = mutants.CHANGING_MUTANTS
+
+
+@pytest.mark.parametrize(("mutant", "properties"), CHANGING_MUTANTS, ids=[m.__name__ for m, _ in CHANGING_MUTANTS])
+def test_a_bug_of_changes_put_back_is_seen(
+    mutant: mutants.Mutant, properties: frozenset[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mutant(monkeypatch)
+    for seed in SEEDS_FOR_MUTANTS:
+        try:
+            Schedule(seed, 1 + seed % 4, changing=True).run(STEPS)
+        except Violation as violation:
+            if violation.what in properties:
+                return
+    pytest.fail(f"no schedule noticed: {mutant.__doc__}")
+
+
+RARE = [
+    (
+        mutants.only_voters_of_the_newest_membership_stand,
+        outside.test_a_member_outside_of_an_uncommitted_configuration_can_still_be_elected,
+    ),
+    (mutants.lone_voter_leads_before_its_term_is_durable, lone.test_a_lone_member_leads_commits_and_reads_by_itself),
+    (
+        mutants.vouches_for_what_a_snapshot_replaced,
+        snapshots.test_writes_under_way_do_not_vouch_for_what_comes_behind_the_snapshot,
+    ),
+    (
+        mutants.writes_what_lies_below_the_base,
+        snapshots.test_entries_that_are_not_written_yet_and_lie_below_the_base_are_not_written,
+    ),
+    (
+        mutants.snapshot_needs_no_term,
+        snapshots.test_a_member_that_has_the_snapshot_but_not_yet_the_term_begins_in_the_snapshots_term,
+    ),
+]
+"""Bugs that hardly any schedule meets, each with the story that tells of it."""
+
+
+@pytest.mark.parametrize(("mutant", "story"), RARE, ids=[mutant.__name__ for mutant, _ in RARE])
+def test_a_rare_bug_put_back_spoils_its_story(
+    mutant: mutants.Mutant, story: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mutant(monkeypatch)
+    with pytest.raises(AssertionError):
+        story()
 
 
 def test_counting_an_old_term_loses_a_committed_entry_in_figure_8(monkeypatch: pytest.MonkeyPatch) -> None:

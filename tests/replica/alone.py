@@ -12,9 +12,11 @@ from random import Random
 
 from raftkv.machines.interface import NO_SCOPES, Kind, StateMachine
 from raftkv.machines.replies import Error, Reply
+from raftkv.raft.membership import Membership
 from raftkv.replica import Replica, ReplicaSettings
 from raftkv.storage.interface import Write
 from raftkv.storage.memory import MemoryLogStore
+from raftkv.storage.memory_snapshots import MemorySnapshotStore
 
 
 class Catch:
@@ -48,6 +50,7 @@ class Alone:
         self.now_ms = 1000
         self._writes: list[Write] = []
         self.store = MemoryLogStore()
+        self.snapshots = MemorySnapshotStore()
         self.settings = ReplicaSettings(**settings)  # type: ignore[arg-type]
         self.reported: list[tuple[str, Exception]] = []
         self.replica = self._replica(machine)
@@ -58,9 +61,10 @@ class Alone:
     def _replica(self, machine: StateMachine) -> Replica:
         return Replica(
             1,
-            [1],
+            Membership((1,)),
             machine=machine,
             store=self.store,
+            snapshots=self.snapshots,
             settings=self.settings,
             random=Random(1),
             now_ms=self.now_ms,

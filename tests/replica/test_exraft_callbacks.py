@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from raftkv.errors import Fatal, MemberFailed, NonDeterministic
 from raftkv.machines.interface import Command, Context, Effect, Kind, ReadContext, StateMachine, command_table
 from raftkv.machines.replies import NO_ANSWER, OK, Error, Reply
+from raftkv.raft.membership import Membership
 from tests.replica.alone import Alone
 
 
@@ -68,12 +70,12 @@ def test_init_comes_first_and_once() -> None:
     assert machine.asked.count("init") == 1
 
 
-def test_an_exception_in_init_leaves() -> None:
+def test_an_exception_in_init_leaves_and_names_the_machine() -> None:
     class Bad(Told):
         def init(self) -> None:
             raise OSError("no such device")
 
-    with pytest.raises(OSError, match="no such device"):
+    with pytest.raises(MemberFailed, match=r"init of the machine 'told' \(Bad\) raised OSError\('no such device'\)"):
         Alone(Bad())
 
 
@@ -97,9 +99,8 @@ def test_a_triggered_election_makes_a_leader_candidate_again() -> None:
 def test_a_pre_candidate_is_a_follower_still() -> None:
     machine = Told()
     member = Alone(machine, leads=False)
-    member.replica.node.voters = frozenset({1, 2, 3})
-    member.replica.node.peers = (2, 3)
-    member.replica.node.quorum = 2
+    member.replica.node.memberships.append(1, Membership((1, 2, 3)))
+    member.replica.node._adopt()
     member.advance(100_000)
     assert member.replica.node.role.value == "pre-candidate"
     assert machine.asked == ["init", "follower"]
@@ -226,6 +227,90 @@ def test_a_read_that_raises_is_answered_and_the_others_too() -> None:
     assert member.write(b"PUT", b"b") == OK
 
 
+@pytest.mark.parametrize("error", [NonDeterministic("read", "time.time", "context"), MemoryError("read")])
+def test_what_must_stop_the_member_leaves_a_read(error: Exception) -> None:
+    """A read that met the end of the memory, or a forbidden call, must not pass for a bug in one command."""
+
+    def read(argv: list[bytes]) -> Reply:
+        raise error
+
+    machine = Told()
+    member = Alone(machine)
+    machine.read = read  # type: ignore[method-assign]
+    with pytest.raises(type(error)):
+        member.read(b"LAST")
+
+
+@pytest.mark.parametrize("method", ["handle_write", "is_command", "transition", "handle_system_write"])
+def test_a_forbidden_call_leaves_every_handler(method: str) -> None:
+    class Strict(Told):
+        def is_command(self, argv: list[bytes]) -> bool:
+            return True
+
+    def forbidden(*_arguments: Any) -> Any:
+        raise NonDeterministic(method, "time.time", "context.time_ms")
+
+    machine = Strict()
+    member = Alone(machine)
+    setattr(machine, method, forbidden)
+    if method in ("transition", "handle_system_write"):
+        member.replica.trigger_election()
+    with pytest.raises(Fatal, match=f"{method} called time.time"):
+        member.write(b"PUT", b"a")
+
+
+# ---- deadlines
+
+
+class Waiting(Told):
+    """`deadline` is what the test says; it does not move by itself."""
+
+    deadline: int | None = None
+
+    def deadline_ms(self) -> int | None:
+        return self.deadline
+
+
+def test_a_deadline_that_does_not_move_is_told_once_in_a_while() -> None:
+    """An on_time that raises leaves it in the past: without a limit the leader filled the log, 90 entries a second."""
+    machine = Waiting()
+    member = Alone(machine)
+    last = member.replica.node.log.last_index
+    machine.deadline = member.now_ms
+    for _ in range(50):
+        member.advance(10)
+        assert member.read(b"LAST") is None, "reads go on"
+    assert member.replica.node.log.last_index == last + 1
+    for _ in range(250):
+        member.advance(10)
+    assert member.replica.node.log.last_index <= last + 4
+    assert [what for what, _ in member.reported] == ["deadline_ms"], "and it is said, once"
+
+
+def test_another_deadline_in_the_past_is_told_at_once() -> None:
+    machine = Waiting()
+    member = Alone(machine)
+    last = member.replica.node.log.last_index
+    for count in range(1, 5):
+        machine.deadline = member.now_ms - 10 * count
+        member.advance(1)
+        assert member.replica.node.log.last_index == last + count
+
+
+def test_a_new_leadership_tells_the_time_anew() -> None:
+    machine = Waiting()
+    member = Alone(machine)
+    machine.deadline = member.now_ms
+    member.advance(10)
+    last = member.replica.node.log.last_index
+    member.replica.trigger_election()
+    member.run()
+    assert member.replica.node.log.last_index == last + 2, "the term's first entry, and the time"
+
+
+# ---- reads
+
+
 def test_no_answer_is_told_at_once() -> None:
     class Silent(Told):
         def read(self, argv: list[bytes]) -> Reply:
@@ -335,6 +420,47 @@ def test_a_full_outbox_refuses_writes_and_loses_nothing() -> None:
     member.run()
     assert late.replies == [OK, OK]
     assert member.write(b"PUT", b"c") == OK
+
+
+def test_a_full_outbox_lets_reads_among_writes_pass() -> None:
+    member = Alone(WithEffects(), outbox_max=1)
+    member.send(Kind.WRITE, [b"LATE", b"a"])
+    refused, read = member.send(Kind.WRITE, [b"PUT", b"c"], [b"LAST"]).replies or []
+    assert isinstance(refused, Error)
+    assert not isinstance(read, Error)
+
+
+def test_an_outbox_is_full_by_bytes_too() -> None:
+    member = Alone(WithEffects(), outbox_bytes_max=10_000)
+    member.send(Kind.WRITE, [b"LATE", b"a" * 9_000])
+    assert member.write(b"PUT", b"b") == OK
+    member.send(Kind.WRITE, [b"LATE", b"c" * 1_000])
+    refused = member.write(b"PUT", b"c")
+    assert isinstance(refused, Error)
+    for effect_id, _ in names(member):
+        member.replica.on_effect_ended(effect_id, True)
+    member.run()
+    assert member.replica.ledger.outbox.size_bytes == 0
+    assert member.write(b"PUT", b"c") == OK
+
+
+def test_one_entry_tells_of_a_thousand_effects_at_most() -> None:
+    member = Alone(WithEffects())
+    member.send(Kind.WRITE, *([b"LATE", b"%d" % number] for number in range(2500)))
+    last = member.replica.node.log.last_index
+    for effect_id, _ in names(member):
+        member.replica.effects.on_ended(effect_id, True)
+    for _ in range(4):
+        member.advance(10)
+    assert len(member.replica.ledger.outbox) == 0
+    assert member.replica.node.log.last_index == last + 3
+
+
+def test_held_replies_are_released_when_the_member_closes() -> None:
+    member = Alone(WithEffects())
+    late = member.send(Kind.WRITE, [b"LATE", b"a"], [b"LATE", b"b"])
+    member.replica.effects.release_all()
+    assert late.replies == [OK, OK], "the writes are done"
 
 
 def test_effects_of_a_system_write_are_the_new_leaders() -> None:

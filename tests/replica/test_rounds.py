@@ -6,6 +6,7 @@ from random import Random
 
 from raftkv.machines.interface import Kind
 from raftkv.raft.log import Log
+from raftkv.raft.membership import Membership
 from raftkv.raft.messages import HardState
 from raftkv.raft.node import Node
 from raftkv.raft.settings import RaftSettings
@@ -15,9 +16,12 @@ from raftkv.replica.work import Work
 
 def lone_leader() -> Node:
     log = Log(last_index=0, terms=[], commit=0, read_stored=lambda first, last, size: [], cache_bytes_max=1)
-    node = Node(1, [1], hard_state=HardState(), log=log, settings=RaftSettings(), random=Random(1), now_ms=0)
+    node = Node(
+        1, Membership((1,)), hard_state=HardState(), log=log, settings=RaftSettings(), random=Random(1), now_ms=0
+    )
     node.on_tick(1000)
-    node.on_synced(node.take_output().sequence)
+    for _ in ("its vote", "its first entry"):
+        node.on_synced(node.take_output().sequence)
     assert node.leads_and_is_ready
     return node
 

@@ -12,6 +12,7 @@ from raftkv.errors import MachineTooOld
 from raftkv.machines.interface import Command, Context, Kind, ReadContext, StateMachine
 from raftkv.machines.redis.machine import RedisMachine
 from raftkv.machines.replies import OK, Error, Reply
+from raftkv.replica import sessions as sessions_file
 from raftkv.replica.ledger import SWEEP_DELAY_MS, Ledger
 from raftkv.replica.sessions import REPLY_GONE, Limits, no_session
 
@@ -89,7 +90,7 @@ def test_ids_never_come_again(log: Log) -> None:
     second = log("RAFT.SESSION OPEN TTL 10")
     log.time_ms += 10
     restored = Ledger(RedisMachine())
-    restored.restore(log.ledger.snapshot())
+    restored.restore(iter(list(log.ledger.snapshot())))
     log.ledger = restored
     assert log("RAFT.SESSION OPEN") > second > first
 
@@ -334,7 +335,7 @@ def test_the_version_rises_and_a_member_that_is_too_old_stops() -> None:
         log.entry("RAFT.VERSION 4")
     old = Ledger(RedisMachine())
     with pytest.raises(MachineTooOld):
-        old.restore(log.ledger.snapshot())
+        old.restore(iter(list(log.ledger.snapshot())))
 
 
 # ---- a twin: the rules once more, in the plainest words
@@ -371,7 +372,7 @@ def test_twin(replies_max: int, seqs: list[int], restored_at: int) -> None:
     for position, seq in enumerate(seqs):
         if position == restored_at:
             restored = Ledger(log.ledger.machine)
-            restored.restore(log.ledger.snapshot())
+            restored.restore(iter(list(log.ledger.snapshot())))
             assert restored.digest() == log.ledger.digest()
             log.ledger = restored
         before = twin.counter
@@ -379,3 +380,68 @@ def test_twin(replies_max: int, seqs: list[int], restored_at: int) -> None:
         assert expected[0] == expected[1]
         applied_for[seq] = applied_for.get(seq, 0) + twin.counter - before
     assert all(times <= 1 for times in applied_for.values())
+
+
+# ---- what is kept in all
+
+
+def test_all_sessions_together_keep_no_more_than_allowed() -> None:
+    log = Log(reply_bytes_max=1000, reply_bytes_total_max=2500)
+    log("SET big " + "x" * 400)
+    sessions = [log("RAFT.SESSION OPEN") for _ in range(4)]
+    for seq in range(1, 4):
+        for session in sessions:
+            log(f"RAFT.ONCE {session} {seq} SET big {'x' * 400} GET")
+            table = log.ledger.sessions.table
+            assert log.ledger.sessions.reply_bytes == sum(each.reply_bytes for each in table.values()) <= 2500
+    last = sessions[-1]
+    assert log(f"RAFT.ONCE {last} 3 SET big y GET") in (REPLY_GONE, b"x" * 400)
+    for session in sessions:
+        log(f"RAFT.SESSION CLOSE {session}")
+    assert log.ledger.sessions.reply_bytes == 0
+
+
+def test_lower_limits_drop_many_replies_in_one_pass() -> None:
+    log = Log(replies_max=10_000)
+    session = log("RAFT.SESSION OPEN")
+    log.entry(*(f"RAFT.ONCE {session} {seq} INCR c" for seq in range(10_000, 0, -1)))
+    log.duties(Limits(replies_max=10_000, reply_bytes_max=0))
+    log(f"RAFT.ONCE {session} 10001 INCR c")
+    assert log.ledger.sessions.table[session].replies == {}
+    assert log.ledger.sessions.reply_bytes == 0
+
+
+# ---- snapshots in slices
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_a_snapshot_is_the_state_at_its_begin_whatever_comes_between_its_slices(data: st.DataObject) -> None:
+    log = Log(sessions_max=20, replies_max=3)
+    lines = st.sampled_from(
+        ["RAFT.SESSION OPEN", "RAFT.SESSION OPEN TTL 50", "RAFT.SESSION CLOSE {id}", "RAFT.ONCE {id} {seq} INCR c"]
+        + ["RAFT.ONCE {id} {seq} INCR c"] * 3
+        + ["RAFT.SESSION KEEPALIVE {id}"]
+    )
+
+    def some(count: int) -> None:
+        for _ in range(count):
+            log.time_ms += data.draw(st.sampled_from([0, 0, 30]))
+            values = {"id": data.draw(st.integers(1, 12)), "seq": data.draw(st.integers(1, 5))}
+            log(data.draw(lines).format(**values))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sessions_file, "SLICE_SESSIONS", 2)
+        some(data.draw(st.integers(0, 30)))
+        before = log.ledger.digest()
+        slices = log.ledger.snapshot()
+        taken = [next(slices)]
+        if data.draw(st.booleans()):
+            for part in slices:
+                taken.append(part)
+                some(data.draw(st.integers(0, 4)))
+            restored = Ledger(RedisMachine())
+            restored.restore(iter(taken))
+            assert restored.digest() == before
+        slices.close()
+        assert log.ledger.sessions._walks == [], "nothing is kept for a snapshot that has ended"

@@ -16,6 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from raftkv import config
+from raftkv.raft.membership import Membership
 from raftkv.replica import Replica
 from raftkv.server.commands import LOCAL_COMMANDS
 from raftkv.server.hub import Hub
@@ -25,6 +26,7 @@ from raftkv.server.server import Server
 from raftkv.server.session import Session
 from raftkv.settings import Settings
 from raftkv.storage.memory import MemoryLogStore
+from raftkv.storage.memory_snapshots import MemorySnapshotStore
 from tests.support.redis_server import encode_command, read_reply
 
 CLUSTER_ID = "00c0ffee00c0ffee"
@@ -72,6 +74,7 @@ class Cluster:
             replica=self.replicas[at],
             links=FakeLinks(self, at),  # type: ignore[arg-type]
             cluster_id=CLUSTER_ID,
+            founders=settings.cluster.members,
             local_commands=LOCAL_COMMANDS,
             log=Log(),
         )
@@ -83,9 +86,10 @@ class Cluster:
     def _make_replica(self, number: int, settings: Settings) -> Replica:
         return Replica(
             number,
-            settings.cluster.members,
+            Membership.founding(settings.cluster.members),
             machine=make_machine(settings),
             store=MemoryLogStore(),
+            snapshots=MemorySnapshotStore(),
             settings=replica_settings(settings),
             random=Random(number),
             now_ms=self.now_ms,

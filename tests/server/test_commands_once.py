@@ -9,10 +9,12 @@ import pytest
 
 from raftkv.machines.interface import Kind
 from raftkv.machines.replies import OK, Error, Simple
+from raftkv.raft.membership import Membership
 from raftkv.replica import Replica
 from raftkv.server.loading import make_machine
 from raftkv.server.member import replica_settings
 from raftkv.storage.memory import MemoryLogStore
+from raftkv.storage.memory_snapshots import MemorySnapshotStore
 from tests.server.member import Client, Cluster
 
 MakeCluster = Callable[..., Cluster]
@@ -147,9 +149,10 @@ def test_the_table_is_there_again_after_a_replay_of_the_log(cluster: Cluster, cl
     settings = cluster.server.settings
     replayed = Replica(
         1,
-        settings.cluster.members,
+        Membership.founding(settings.cluster.members),
         machine=make_machine(settings),
         store=store,
+        snapshots=MemorySnapshotStore(),
         settings=replica_settings(settings),
         random=Random(1),
         now_ms=0,

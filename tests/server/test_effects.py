@@ -27,7 +27,7 @@ class Scene:
         self.leading = True
         self.wakes = 0
         machine = SimpleNamespace(run_effect=run)
-        desk = SimpleNamespace(take_due=self._take, leading=True)
+        desk = SimpleNamespace(take_due=self._take, leading=True, office=1)
         self.desk = desk
         replica: Any = SimpleNamespace(
             machine=machine, effects=desk, on_effect_ended=lambda *ended: self.ended.append(ended)
@@ -135,3 +135,36 @@ async def test_too_many_plain_ones_are_dropped_and_counted(autojump_clock: trio.
     assert ended[0] == ("c", False), "whose reply waits for it must not wait for ever"
     assert sorted(ended[1:]) == [("a", True), ("b", True)]
     assert scene.effects.stats.dropped == 1
+
+
+@pytest.mark.parametrize("durable", [False, True])
+async def test_one_that_hangs_is_cancelled_and_has_failed(
+    durable: bool, autojump_clock: trio.testing.MockClock
+) -> None:
+    begun = []
+
+    async def run(effect: Effect, effect_id: str) -> None:
+        begun.append(trio.current_time())
+        await trio.sleep_forever()
+
+    scene = Scene(run, timeout_ms=1000, retry_ms_min=1000, retry_ms_max=1000, concurrent_max=1)
+    ended = await scene.carry_out("slow", durable=durable, within_s=5)
+    assert ended[0] == ("slow", False)
+    assert len(begun) > 1 if durable else len(begun) == 1
+    assert scene.effects.stats.failed == len(ended)
+
+
+async def test_a_deposed_leader_begins_no_plain_effect_any_more(autojump_clock: trio.testing.MockClock) -> None:
+    """Those that waited for a place: the next leader's clients have moved on, and nobody expects them."""
+    begun = []
+
+    async def run(effect: Effect, effect_id: str) -> None:
+        begun.append(effect_id)
+        scene.desk.leading, scene.desk.office = False, 2
+        await trio.sleep(0.01)
+
+    scene = Scene(run, concurrent_max=1)
+    ended = dict(await scene.carry_out("a", "b", "c"))
+    assert len(begun) == 1
+    assert ended == {name: name in begun for name in ("a", "b", "c")}
+    assert scene.effects.stats.dropped == 2

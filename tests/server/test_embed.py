@@ -29,11 +29,11 @@ from raftkv.errors import (
     MemberFailed,
     NoLeader,
     OutcomeUnknown,
+    Removed,
     ServerStopped,
     StorageCorrupt,
     StorageFailed,
     UnstableLeader,
-    Unsupported,
     YourFault,
 )
 from raftkv.machines.register import RegisterMachine
@@ -273,18 +273,45 @@ async def test_the_only_member_cannot_be_removed(opened: Callable[..., Any]) -> 
             await server.remove_server(1)
 
 
-async def test_a_real_change_of_the_members_is_not_supported_yet(opened: Callable[..., Any]) -> None:
+async def test_a_member_that_never_comes_is_waited_for_and_can_be_taken_out_again(opened: Callable[..., Any]) -> None:
     async with opened() as server:
         await server.write("PUT", "a", 1)
-        with pytest.raises(Unsupported, match="cannot change the members yet"):
-            await server.add_server(2, "127.0.0.1:8002")
+        with trio.move_on_after(0.1) as scope:
+            await server.add_server(2, "127.0.0.1:2")
+        assert scope.cancelled_caught, "a voter only when it has the log"
+        assert server.inspect()["learners"] == [2]
+        assert await server.write("PUT", "a", 2) == b"OK", "a learner counts in no quorum"
+        await server.remove_server(2)
+        assert list(server.members) == [1]
+        with pytest.raises(CommandError, match="was removed once"):
+            await server.add_server(2, "127.0.0.1:2")
+
+
+async def test_a_lone_member_grows_and_shrinks(opened: Callable[..., Any], tmp_path: Path) -> None:
+    with raftkv.local_members(2) as addresses:
+        async with opened(members={1: addresses[1]}) as first:
+            await first.write("PUT", "a", 1)
+            join = {"cluster.join": f"127.0.0.1:{first.port}"}
+            port = int(addresses[2].rpartition(":")[2])
+
+            async def come_and_go() -> None:
+                async with opened(id=2, data=tmp_path / "second", peer_port=port, settings=join) as second:
+                    await first.add_server(2, addresses[2])
+                    assert await second.read("TAKE", "a") == b"1"
+                    assert dict(first.members) == dict(second.members) == addresses
+                    await first.remove_server(2)
+                    await trio.sleep_forever()
+
+            with pytest.raises(Removed, match="member 2 was removed"):
+                await come_and_go()
+            assert await first.write("PUT", "a", 2) == b"OK"
 
 
 async def test_a_leader_without_an_entry_of_its_own_term_changes_no_members(opened: Callable[..., Any]) -> None:
     async with opened() as server:
         await server.write("PUT", "a", 1)
-        await server.trigger_election()
-        assert server.role == "leader"
+        node = server._member.replica.node
+        node.term_start = node.log.last_index + 1  # as in the moment after an election
         with pytest.raises(UnstableLeader):
             await server.remove_server(2)
         with pytest.raises(LastServer):

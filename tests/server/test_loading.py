@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
 import pytest
 
+import raftkv
 from raftkv import config
 from raftkv.errors import ConfigError
 from raftkv.machines.redis.machine import RedisMachine
 from raftkv.machines.register import RegisterMachine
-from raftkv.server.loading import make_machine
+from raftkv.server.loading import make_machine, ready
 from raftkv.settings import Settings
 from tests.machines.declared_examples import Counter
 
 SOURCE = """
+from typing import Literal
+
 import raftkv
 
 class Good(raftkv.Machine):
@@ -28,6 +32,19 @@ class Good(raftkv.Machine):
     def add(self, by: int) -> int:
         self.value += by
         return self.value
+
+class Optioned(raftkv.Machine):
+    def __init__(self, size: int = 1, ratio: float = 1.0, on: bool = False, title: str | None = None,
+                 mode: Literal["a", "b"] = "a", free=None, odd: "set[int] | dict[int, int] | list[str] | str" = "",
+                 **more: int):
+        self._made = dict(size=size, ratio=ratio, on=on, title=title, mode=mode, free=free, odd=odd, **more)
+    @raftkv.read
+    def made(self) -> str:
+        return str(self._made)
+
+class Unreadable(raftkv.Machine):
+    def __init__(self, size: "Nowhere" = 1):
+        self._size = size
 
 class Shadowing(raftkv.Machine):
     @raftkv.read
@@ -103,6 +120,65 @@ def test_options_that_it_does_not_take(here: Path) -> None:
     assert raised.value.key == "machine.options"
 
 
+@pytest.mark.parametrize(
+    ("option", "given", "taken"),
+    [
+        *(("size", "7", 7), ("size", 7, 7), ("ratio", "1.5", 1.5), ("ratio", 3, 3.0), ("on", "true", True)),
+        *(("on", "0", False), ("title", "7", "7"), ("title", "null", "null"), ("mode", "b", "b"), ("extra", "5", 5)),
+        *(("free", "7", "7"), ("free", 7, 7), ("odd", "7", "7")),
+    ],
+)
+def test_an_option_becomes_what_its_annotation_says(here: Path, option: str, given: object, taken: object) -> None:
+    """By flag and variable all are text; what the file has is of a type already."""
+    made = make_machine(settings("mine_for_loading:Optioned", **{option: given}))
+    value = made._made[option]  # type: ignore[attr-defined]
+    assert (value, type(value)) == (taken, type(taken))
+
+
+@pytest.mark.parametrize(
+    ("option", "given", "reason"),
+    [
+        *(("size", text, "it must be int, as mine_for_loading:Optioned says") for text in ("many", "1.5", "", True)),
+        ("ratio", "half", "it must be float"),
+        *(("on", each, "it must be bool") for each in ("perhaps", 3)),
+        ("title", 7, "it must be str | None"),
+        ("mode", "c", "it must be typing.Literal['a', 'b']"),
+        ("extra", "much", "it must be int"),
+    ],
+)
+def test_an_option_of_another_type_is_told_by_name(here: Path, option: str, given: object, reason: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(reason)) as raised:
+        make_machine(settings("mine_for_loading:Optioned", **{option: given}))
+    assert (raised.value.key, raised.value.value) == (f"machine.options.{option}", given)
+
+
+def test_annotations_that_cannot_be_read_matter_only_with_options(here: Path) -> None:
+    make_machine(settings("mine_for_loading:Unreadable"))
+    with pytest.raises(ConfigError, match="name 'Nowhere' is not defined") as raised:
+        make_machine(settings("mine_for_loading:Unreadable", size=5))
+    assert raised.value.key == "machine.class"
+
+
 def test_one_that_cannot_be_made(here: Path) -> None:
     with pytest.raises(ConfigError, match="making it raised ValueError: unlucky"):
         make_machine(settings("mine_for_loading:Good", limit=13))
+
+
+class Pinging(raftkv.Machine):
+    @raftkv.read
+    def ping(self) -> str:
+        return "pong"
+
+
+def test_a_machine_that_was_not_loaded_by_name_is_looked_at_too() -> None:
+    with pytest.raises(ConfigError, match="its command 'ping' is one of raftkv's own"):
+        ready(Pinging(), settings("mine:Pinging"))
+
+
+@pytest.mark.parametrize("machine", [Pinging, Pinging()], ids=["class", "instance"])
+async def test_open_server_looks_at_names(
+    machine: raftkv.StateMachine | type[raftkv.StateMachine], tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match="its command 'ping' is one of raftkv's own"):
+        async with raftkv.open_server(machine, data=tmp_path / "data"):
+            raise AssertionError("must not come so far")

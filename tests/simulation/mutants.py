@@ -15,8 +15,7 @@ import pytest
 from raftkv.machines.interface import Context
 from raftkv.machines.redis.machine import RedisMachine
 from raftkv.machines.replies import Reply
-from raftkv.raft import node as node_module
-from raftkv.raft import reads, replication, roles
+from raftkv.raft import quorum, reads, replication, roles
 from raftkv.raft.log import Log
 from raftkv.raft.messages import Entry, HardState, RaftMessage
 from raftkv.raft.node import Node, Output
@@ -182,7 +181,7 @@ def forgets_its_vote(patch: pytest.MonkeyPatch) -> None:
 
 def half_is_a_majority(patch: pytest.MonkeyPatch) -> None:
     """Two of four are enough (ExRaft's ceil(n/2))."""
-    patch.setattr(node_module, "majority", lambda voters, min_majority=0: (voters + 1) // 2)
+    patch.setattr(quorum, "majority", lambda voters, min_majority=0: (voters + 1) // 2)
 
 
 def votes_for_outdated_logs(patch: pytest.MonkeyPatch) -> None:

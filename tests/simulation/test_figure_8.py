@@ -21,7 +21,7 @@ def act() -> Simulation:
     elect(simulation, 1)
     simulation.ask_until_done(members[1], Kind.WRITE, [[b"APPEND", b"a1", b"<first>"]], 1000)
     simulation.run_until(simulation.is_whole, 1000, "the first entry")
-    index = len(disks[1].terms) + 1
+    index = len(disks[1].entries) + 1
     for other in (3, 4, 5):
         simulation.network.cut(1, other)
     simulation.clients.ask(members[1], Kind.WRITE, [[b"APPEND", b"a1", b"<second>"]], lambda operation: None)

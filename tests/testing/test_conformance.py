@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from functools import partial
@@ -139,6 +140,36 @@ def test_the_command_line_passes_and_tells_the_seed() -> None:
     done = call("tests.testing.faulty:Table", "--seed", "7", "--entries", "30")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "tests.testing.faulty:Table: seed 7, 30 entries\nall promises kept\n"
+
+
+@pytest.mark.parametrize(
+    ("machine", "lines"),
+    [("tests.machines.declared_examples:Counter", 2), ("tests.testing.faulty:CountsBatches", 3)],
+    ids=["kept, and logs on the way", "broken"],
+)
+def test_on_a_terminal_a_bar_tells_how_far_it_is(machine: str, lines: int) -> None:
+    """On the error output; what it found stays alone on the other. A bar that took over the error output drew itself
+    whenever the machine logged, and was caught by strict mode, as if the machine had asked the clock."""
+    terminal, its_end = os.openpty()
+    line = [sys.executable, "-m", "raftkv.testing.conformance", machine, "--entries", "20"]
+    environment = {**os.environ, "TERM": "xterm"}
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=its_end, env=environment) as ran:
+        os.close(its_end)
+        shown = b"".join(iter(partial(_read_terminal, terminal), b""))
+        assert ran.stdout is not None
+        found = ran.stdout.read().decode()
+    os.close(terminal)
+    assert b"checks" in shown
+    assert b"0/34" in shown
+    assert b"\x1b" not in found.encode()
+    assert len(found.splitlines()) == lines
+
+
+def _read_terminal(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 65536)
+    except OSError:  # the other end was closed: how Linux tells it
+        return b""
 
 
 def test_the_command_line_fails_with_the_command_that_repeats_it() -> None:

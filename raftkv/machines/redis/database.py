@@ -17,19 +17,24 @@ collection may be changed in place only if it came from `fetch`.
 
 Three things must hear of changes now and then: the key index, a snapshot that is under way (`kept`, see snapshot.py),
 and look-ups while keys are overdue. One flag, `plain`, says that none of them is there, so that a command pays one test
-for all three.
+for all three. While a snapshot lists the keys, an `Overlay` stands in for the dict of values (overlay.py).
 """
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
 from heapq import heapify, heappop, heappush, heapreplace
 from typing import Final
 
 from raftkv.machines.redis.keyindex import KeyIndex
+from raftkv.machines.redis.overlay import Overlay
 from raftkv.machines.redis.values import Value
 
 SWEEP_KEYS_MAX: Final = 1000
 """Due keys removed by one entry: about a millisecond of work."""
+
+MERGE_KEYS_MAX: Final = 1000
+"""Changes that one entry carries from overlays into their dicts: less than a millisecond of work."""
 
 _STALE_SPARE: Final = 1024
 
@@ -39,24 +44,35 @@ class Space:
 
     log_time_ms: time of the last applied entry: judges whether a key exists.
     clock_ms: what "now" means in replies that tell a remaining time; never below log_time_ms.
+    is_merging: whether an overlay that may be merged is there.
     """
 
-    __slots__ = ("chance_counter", "clock_ms", "databases", "log_time_ms")
+    __slots__ = ("chance_counter", "clock_ms", "databases", "is_merging", "log_time_ms")
 
     def __init__(self, databases: int) -> None:
         self.log_time_ms = 0
         self.clock_ms = 0
         self.chance_counter = 0
+        self.is_merging = False
         self.databases = [Database(self) for _ in range(databases)]
 
     def advance(self, time_ms: int) -> None:
         """Move the log time and remove a slice of what has come due."""
         now_ms = self.log_time_ms = self.clock_ms = max(time_ms, self.log_time_ms)
+        if self.is_merging:
+            self.merge()
         budget = SWEEP_KEYS_MAX
         for database in self.databases:
             heap = database.deadlines
             if heap and heap[0][0] <= now_ms:
                 budget = database.sweep(budget)
+
+    def merge(self) -> None:
+        """Merge a slice of what thawed overlays hold."""
+        budget = MERGE_KEYS_MAX
+        for database in self.databases:
+            budget = database.merge(budget)
+        self.is_merging = budget == 0
 
     def next_deadline_ms(self) -> int | None:
         """The earliest deadline of any key; in the past when a sweep left something over."""
@@ -76,8 +92,19 @@ class Space:
 _MASK64: Final = 2**64 - 1
 
 
-Kept = dict[bytes, tuple[Value | None, int | None]]
-"""Key -> what it held when a snapshot began (None: it is written out already), and its deadline."""
+class Kept:
+    """What keys held when a snapshot began, of those that have changed since.
+
+    values: key -> its value; None: it is written out already.
+    deadlines: key -> its deadline, where it had one.
+    Two dicts, because the garbage collector would walk a dict of pairs again and again.
+    """
+
+    __slots__ = ("deadlines", "values")
+
+    def __init__(self) -> None:
+        self.values: dict[bytes, Value | None] = {}
+        self.deadlines: dict[bytes, int] = {}
 
 
 class Database:
@@ -91,7 +118,7 @@ class Database:
         self.clear()
 
     def clear(self) -> None:
-        self.values: dict[bytes, Value] = {}
+        self.values: MutableMapping[bytes, Value] = {}
         self.expires: dict[bytes, int] = {}
         self.deadlines: list[tuple[int, bytes]] = []
         self.deadline_sum_ms = 0
@@ -172,20 +199,48 @@ class Database:
         self._rebuild_heap()
         self.sweep(0)
 
-    def start_keeping(self) -> Kept:
-        """From now on the first change of a key puts what it held before into the returned dict. It belongs to the
-        contents, not to the number: SWAPDB takes it along, FLUSHDB leaves both the contents and it to the snapshot."""
-        self.kept = {}
+    def start_keeping(self) -> tuple[dict[bytes, Value], Kept]:
+        """From now on the first change of a key puts what it held before into the returned `Kept`, and the returned
+        dict, all of the values, keeps its keys until `thaw`. Both belong to the contents, not to the number: SWAPDB
+        takes them along, FLUSHDB leaves them to the snapshot."""
+        values = self.values
+        if isinstance(values, Overlay):  # of a snapshot that was given up just now
+            values.merge(len(values.base) + len(values))
+            values = values.base
+        assert isinstance(values, dict)
+        self.kept = Kept()
+        self.values = Overlay(values)
         self.plain = False
-        return self.kept
+        return values, self.kept
+
+    def thaw(self) -> None:
+        """The keys are listed: the changes may go into the dict."""
+        if isinstance(self.values, Overlay):
+            self.values.thaw()
+            self.space.is_merging = True
+
+    def merge(self, budget: int) -> int:
+        """Carry at most `budget` changes from the overlay into the dict, which takes its place back after the last of
+        them; returns what is left of it."""
+        values = self.values
+        if isinstance(values, Overlay) and values.is_thawed:
+            budget = values.merge(budget)
+            if budget:
+                self.values = values.base
+        return budget
 
     def stop_keeping(self) -> None:
         self.kept = None
+        self.thaw()
         self._settle()
 
     def _keep(self, key: bytes) -> None:
-        if self.kept is not None and key not in self.kept and (value := self.values.get(key)) is not None:
-            self.kept[key] = (value if isinstance(value, bytes) else value.copy(), self.expires.get(key))
+        kept = self.kept
+        if kept is None or key in kept.values or (value := self.values.get(key)) is None:
+            return
+        kept.values[key] = value if isinstance(value, bytes) else value.copy()
+        if (deadline_ms := self.expires.get(key)) is not None:
+            kept.deadlines[key] = deadline_ms
 
     def _settle(self) -> None:
         self.plain = self.index is None and self.kept is None and not self.overdue

@@ -1,16 +1,26 @@
 """The Redis machine's state as slices of bytes, made while writes go on.
 
-How the slices come to be the state at the first `next`: that call lists the keys of each database and turns keeping
-on (`Database.start_keeping`). From then on the first change of a key, by whatever command or sweep, puts what the key
-held into the dict `kept`. The walk over the listed keys takes a key from `kept` if it is there, else from the
-database, where it is then certainly as it was. Nothing is copied beforehand but the list of keys: 8 bytes and about
-12 ns each, so 12 ms for a million, which is the longest pause a snapshot causes (Python's dict can be walked in
-steps only while nothing is inserted). Any other slice is bounded by SLICE_KEYS_MAX and SLICE_BYTES_MAX. The end, or
-closing the generator, turns keeping off. Contents are followed, not numbers: SWAPDB and FLUSHALL cost nothing here.
+How the slices come to be the state at the first `next`: that call turns keeping on (`Database.start_keeping`), which
+costs the same however many keys there are. From then on the first change of a key, by whatever command or sweep, puts
+what the key held into `kept`. The next slices carry nothing: they list the keys, while an overlay takes the changes
+(overlay.py). Then the walk over the listed keys takes a key from `kept` if it is there, else from the database, where
+it is then certainly as it was. The end, or closing the generator, turns keeping off. Contents are followed, not
+numbers: SWAPDB and FLUSHALL cost nothing here. SLICE_LISTED_MAX, SLICE_KEYS_MAX and SLICE_BYTES_MAX bound each slice.
+
+What is done with is let go on the way, lest the last slice has everything to free at once: names and values in `kept`
+when they are written out, contents that were flushed too. Listed names are packed: as a list the garbage collector
+would walk them, 12 ms for a million. A key that is changed behind the walk is kept for nothing, since only an order of
+keys could tell that the walk has passed it; so at most the old value of each key that was changed meanwhile is kept.
 
 What a type of values must provide stands in values.py (`Collection`): `copy`, for a write that comes before its slice;
 `__len__`, to fill slices; `pieces` and `from_pieces`. A new type is added to `_TYPES` below. A collection that is
-longer than a slice, and a string above PIECE_BYTES, goes out in pieces over several slices.
+longer than a slice, and a string above PIECE_BYTES, goes out in pieces over several slices. A piece of a string is a
+copy; restoring joins them, so it holds one such string twice.
+
+How a collection of millions of members is to be walked: not by `copy`, which takes the longer the more they are, but
+as a database is. It keeps its members in a dict (an overlay stands in for it while they are listed) or in sorted order
+(the walk remembers the member that it has reached), and a `kept` of its own: what a member was before its first
+change. Then `pieces` is lazy over both, a write costs one member, and the records stay as they are.
 
 A slice is MessagePack: a list of records, each an array that starts with its tag. The first slice is a `Head` alone,
 the last ends with `End`. The order of keys means nothing. There is no checksum: whoever stores a snapshot adds it.
@@ -22,27 +32,30 @@ RANDOMKEY (members differ in it anyway). KEYS answers in the order of the dict, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, islice
+from typing import Final
 
 import msgspec
 
 from raftkv.errors import BrokenInvariant, ConfigError, StorageCorrupt
-from raftkv.machines.redis.database import Kept, Space
+from raftkv.machines.redis.database import Database, Space
 from raftkv.machines.redis.values import Collection, Value, type_name
 
 FORMAT: Final = 1
-SLICE_KEYS_MAX: Final = 4096
-"""Keys and members in one slice: about two milliseconds of work."""
+SLICE_LISTED_MAX: Final = 8192
+"""Keys that one slice lists: a quarter of a millisecond of work, up to 2 when memory is cold."""
 
-SLICE_BYTES_MAX: Final = 1024 * 1024
+SLICE_KEYS_MAX: Final = 1024
+"""Keys and members in one slice: about half a millisecond of work."""
+
+SLICE_BYTES_MAX: Final = 256 * 1024
 """Above it a slice ends with the value that passed it."""
 
 PIECE_BYTES: Final = 256 * 1024
 """The size of the pieces of a long string."""
 
 _TYPES: Final[dict[str, type[Collection]]] = {}
-_WRITTEN: Final = (None, None)
 
 
 class Head(msgspec.Struct, array_like=True, tag="head"):
@@ -77,50 +90,98 @@ class End(msgspec.Struct, array_like=True, tag="end"):
 
 Record = Head | Strings | Pieces | End
 _encode: Final = msgspec.msgpack.Encoder().encode
+_NOTHING: Final = _encode([])
+_unpack_names: Final = msgspec.msgpack.Decoder(list[bytes]).decode
 _decode: Final = msgspec.msgpack.Decoder(list[Record]).decode
 
 
-class _Contents(NamedTuple):
+class _Contents:
     """One database as it was at the start. `values` and `expires` are live: `kept` says where they are not to be
-    believed."""
+    believed.
 
-    database: int
-    names: list[bytes]
-    values: Mapping[bytes, Value]
-    expires: Mapping[bytes, int]
-    kept: Kept
+    names: the keys, as far as they are listed and not written out; packed, SLICE_KEYS_MAX or fewer together.
+    """
+
+    def __init__(self, space: Space, number: int) -> None:
+        database = space.databases[number]
+        self.number = number
+        self.names: list[bytes] = []
+        self.expires = database.expires
+        self.values, self.kept = database.start_keeping()
+        self._space = space
+
+    def owner(self) -> Database | None:
+        """Whose contents these are now; None when they were flushed."""
+        return next((database for database in self._space.databases if database.kept is self.kept), None)
+
+    def take_names(self) -> Iterator[bytes]:
+        # The last first: freed from its end, the heap shrinks little by little, not by 75 MB at the end.
+        return chain.from_iterable(_unpack_names(self.names.pop()) for _ in range(len(self.names)))
 
 
 def slices_of(space: Space) -> Iterator[bytes]:
     """The state at the first `next`, however it changes meanwhile. One at a time for each space."""
     if any(database.kept is not None for database in space.databases):
         raise BrokenInvariant("a snapshot is under way already; close it before the next one begins")
-    contents = [
-        _Contents(number, list(database.values), database.values, database.expires, database.start_keeping())
-        for number, database in enumerate(space.databases)
-    ]
+    contents = [_Contents(space, number) for number in range(len(space.databases))]
+    keys = sum(len(each.values) for each in contents)
     try:
         yield _encode([Head(FORMAT, space.log_time_ms, len(contents))])
+        yield from _list_keys(contents)
         for each in contents:
             yield from _slices_of(each)
-        yield _encode([End(sum(len(each.names) for each in contents))])
+            yield from _let_go(each)
+        yield _encode([End(keys)])
     finally:
-        # Only what is this snapshot's own: after FLUSHALL another one may have begun.
-        for database in space.databases:
-            if any(database.kept is each.kept for each in contents):
-                database.stop_keeping()
+        for each in contents:
+            _stop_keeping(each)
+        space.merge()
+
+
+def _list_keys(contents: list[_Contents]) -> Iterator[bytes]:
+    room = SLICE_LISTED_MAX
+    for each in contents:
+        names = iter(each.values)
+        while listed := list(islice(names, min(room, SLICE_KEYS_MAX))):
+            each.names.append(_encode(listed))
+            room -= len(listed)
+            if room == 0:
+                yield _NOTHING
+                room = SLICE_LISTED_MAX
+        if owner := each.owner():
+            owner.thaw()
+
+
+def _let_go(contents: _Contents) -> Iterator[bytes]:
+    """Forget what was kept; after many changes not all at once."""
+    _stop_keeping(contents)
+    for left in (contents.kept.values, contents.kept.deadlines):
+        while len(left) > SLICE_KEYS_MAX:
+            for _ in range(SLICE_KEYS_MAX):
+                left.popitem()
+            yield _NOTHING
+        left.clear()
+
+
+def _stop_keeping(contents: _Contents) -> None:
+    # Only what is this snapshot's own: after FLUSHALL another one may have begun.
+    if owner := contents.owner():
+        owner.stop_keeping()
 
 
 def _slices_of(contents: _Contents) -> Iterator[bytes]:
     # Hot: runs once for each key, between the turns of the server.
-    number, names, values, expires, kept = contents
+    number, kept, kept_deadlines = contents.number, contents.kept.values, contents.kept.deadlines
     strings, records = Strings(number, [], [], {}), list[Record]()
     members = size = 0
-    for name in names:
+    take: Callable[[bytes], Value] = contents.values.__getitem__
+    take_deadline: Callable[[bytes, None], int | None] = contents.expires.get
+    for name in contents.take_names():
         if name in kept:
-            value, deadline_ms = kept[name]
+            value, deadline_ms = kept[name], kept_deadlines.get(name)
+            kept[name] = None
         else:
-            value, deadline_ms = values[name], expires.get(name)
+            value, deadline_ms = take(name), take_deadline(name, None)
         if type(value) is bytes and len(value) <= PIECE_BYTES:
             if deadline_ms is not None:
                 strings.deadlines_ms[len(strings.names)] = deadline_ms
@@ -139,6 +200,8 @@ def _slices_of(contents: _Contents) -> Iterator[bytes]:
         if members >= SLICE_KEYS_MAX or size >= SLICE_BYTES_MAX:
             yield _encode([strings, *records])
             strings, records, members, size = Strings(number, [], [], {}), [], 0, 0
+            if contents.owner() is None:
+                take, take_deadline = contents.values.pop, contents.expires.pop
     if members:
         yield _encode([strings, *records])
 
@@ -148,8 +211,8 @@ def _pieces(contents: _Contents, name: bytes, value: Value, deadline_ms: int | N
     if isinstance(value, bytes):
         pieces: Iterable[bytes] = (value[at : at + PIECE_BYTES] for at in range(0, len(value), PIECE_BYTES))
     else:
-        if name not in contents.kept:
-            contents.kept[name] = _WRITTEN
+        if name not in contents.kept.values:
+            contents.kept.values[name] = None
             if len(value) > SLICE_KEYS_MAX:
                 value = value.copy()  # writes will come between its slices
         pieces = value.pieces()
@@ -159,9 +222,9 @@ def _pieces(contents: _Contents, name: bytes, value: Value, deadline_ms: int | N
         content.append(piece)
         size += len(piece)
         if len(content) >= SLICE_KEYS_MAX or size >= SLICE_BYTES_MAX:
-            yield Pieces(contents.database, name, type_name(value), deadline_ms, content, more=True)
+            yield Pieces(contents.number, name, type_name(value), deadline_ms, content, more=True)
             content, size = [], 0
-    yield Pieces(contents.database, name, type_name(value), deadline_ms, content, more=False)
+    yield Pieces(contents.number, name, type_name(value), deadline_ms, content, more=False)
 
 
 def space_from(slices: Iterator[bytes], databases: int) -> Space:

@@ -9,7 +9,19 @@ from __future__ import annotations
 from typing import Final
 
 from raftkv.machines.interface import Command, command_table
-from raftkv.server.commands import basic, client, command, config, info, login, other, raft, replication
+from raftkv.server.commands import (
+    basic,
+    client,
+    command,
+    config,
+    info,
+    login,
+    members,
+    other,
+    raft,
+    replication,
+    snapshots,
+)
 
 ROWS: Final[tuple[Command, ...]] = (
     *basic.ROWS,
@@ -20,6 +32,8 @@ ROWS: Final[tuple[Command, ...]] = (
     *info.ROWS,
     *replication.ROWS,
     *raft.ROWS,
+    *members.ROWS,
+    *snapshots.ROWS,
     *other.ROWS,
 )
 

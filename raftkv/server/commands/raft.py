@@ -31,9 +31,15 @@ def status_of(server: Server) -> Reply:
         b"applied": server.replica.applied,
         b"last": log.last_index,
         b"synced": log.synced,
-        b"first": min(1, log.last_index),
+        b"first": log.base_index + 1 if log.last_index else 0,
         b"quorum": node.quorum,
         b"cluster_id": server.cluster_id,
+        b"founders": {b"%d" % member: address for member, address in sorted(server.founders.items())},
+        b"voters": list(node.membership.voters),
+        b"outgoing": list(node.membership.outgoing),
+        b"learners": list(node.membership.learners),
+        b"transferring_to": node.transferring,
+        b"snapshot": _newest_snapshot(server),
         b"uptime_ms": server.now_ms() - server.started_ms,
         b"machine": server.replica.machine.name.encode(),
         b"machine_version": server.replica.machine.version,
@@ -47,6 +53,12 @@ def status_of(server: Server) -> Reply:
             _peer_status(peer, log.last_index, server.replica.versions.known.get(peer.id)) for peer in peers(server)
         ],
     }
+
+
+def _newest_snapshot(server: Server) -> Reply:
+    """Index of the newest snapshot; None: there is none."""
+    newest = server.replica.snapshots.newest
+    return None if newest is None else newest.meta.index
 
 
 def _peer_status(peer: Peer, last_index: int, machine_version: int | None) -> Reply:

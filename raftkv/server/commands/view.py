@@ -39,7 +39,7 @@ def peers(server: Server) -> list[Peer]:
         found.append(
             Peer(
                 id=peer_id,
-                peer_address=server.settings.cluster.members.get(peer_id, ""),
+                peer_address=node.membership.addresses.get(peer_id, ""),
                 client_address=server.client_address_of(peer_id),
                 is_connected=link is not None,
                 silence_ms=None if link is None else max(0, server.now_ms() - link.heard_ms),

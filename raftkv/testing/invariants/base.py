@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
-from raftkv.raft.messages import Entry
+from raftkv.raft.membership import Membership, decode_membership
+from raftkv.raft.messages import Entry, EntryKind
+from raftkv.raft.quorum import majority
 from raftkv.replica import ReplicaSettings
 from raftkv.storage.interface import Write
 from raftkv.testing.failure import RuleBroken
@@ -24,17 +26,34 @@ class Facts:
     """What the whole cluster has shown so far. No member knows this much.
 
     members    all of them, by id
-    quorum     how many make a quorum
     committed  entries known to be committed; the first has index 1
     leaders    term -> the member that led it
     """
 
-    def __init__(self, quorum: int, settings: ReplicaSettings) -> None:
+    def __init__(self, founders: Membership, settings: ReplicaSettings) -> None:
         self.settings = settings
+        self.memberships = [founders]
+        """All that ever stood in a log."""
         self.members: Mapping[int, Member] = {}
-        self.quorum = quorum
         self.committed: list[Entry] = []
         self.leaders: dict[int, int] = {}
+
+    def history(self, index: int) -> list[Entry]:
+        """The committed entries up to `index`: what a snapshot at `index` stands for."""
+        return self.committed[:index]
+
+    def is_quorum(self, ids: set[int]) -> bool:
+        """Whether these make a quorum by any membership that there was. (Which one counted for whom at that moment is
+        for the core's own tests.)"""
+        least = self.settings.raft.min_majority
+        return any(
+            all(
+                len(ids.intersection(half)) >= majority(len(half), least)
+                for half in (membership.voters, membership.outgoing)
+                if half
+            )
+            for membership in self.memberships
+        )
 
 
 class Invariant:
@@ -69,6 +88,7 @@ class Watchers:
     """Tells every invariant that wants to know."""
 
     def __init__(self, facts: Facts, kinds: tuple[type[Invariant], ...]) -> None:
+        self.facts = facts
         self._all = [kind(facts) for kind in kinds]
         self._on_start = [i for i in self._all if type(i).on_start is not Invariant.on_start]
         self._on_write = [i for i in self._all if type(i).on_write is not Invariant.on_write]
@@ -81,6 +101,11 @@ class Watchers:
             invariant.on_start(member)
 
     def on_write(self, member: Member, write: Write) -> None:
+        for entry in write.entries:
+            if entry.kind == EntryKind.MEMBERSHIP:
+                membership = decode_membership(entry.data)
+                if membership not in self.facts.memberships:
+                    self.facts.memberships.append(membership)
         for invariant in self._on_write:
             invariant.on_write(member, write)
 

@@ -41,9 +41,9 @@ class Commitment(Invariant):
                 f"{member.id} commits {index} of term {entry.term}, term {committed[index - 1].term} was committed",
             )
             return
-        holders = sum(other.disk.has(index, entry.term) for other in self.facts.members.values())
+        holders = {other.id for other in self.facts.members.values() if other.disk.has(index, entry.term)}
         self.require(
-            holders >= self.facts.quorum,
-            f"{member.id} commits {index} of term {entry.term}, which {holders} disks have, of {self.facts.quorum}",
+            self.facts.is_quorum(holders),
+            f"{member.id} commits {index} of term {entry.term}, which only the disks of {sorted(holders)} have",
         )
         committed.append(entry)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from raftkv.raft.messages import AppendReply, HeartbeatReply, VoteReply, VoteRequest
+from raftkv.raft.messages import AppendReply, HeartbeatReply, SnapshotReply, VoteReply, VoteRequest
 from raftkv.testing.invariants.base import Invariant
 from raftkv.wire.peer import PeerMessage
 
@@ -28,6 +28,10 @@ class DurablePromises(Invariant):
             self._term(member, message.term)
             if message.accepted and message.match_index:
                 self._has(member, message.match_index, self._leaders_term(peer, message))
+        elif isinstance(message, SnapshotReply):
+            self._term(member, message.term)
+            if message.installed:
+                self._has(member, message.index, None)
         elif isinstance(message, HeartbeatReply):
             self._term(member, message.term)
 
