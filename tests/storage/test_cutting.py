@@ -10,6 +10,7 @@ import pytest
 
 from raftkv.errors import BrokenInvariant, StorageCorrupt
 from raftkv.raft.messages import HardState
+from raftkv.storage import inspect
 from raftkv.storage.files import Files
 from raftkv.storage.interface import LogStore, Write
 from raftkv.storage.memory import MemoryLogStore
@@ -123,3 +124,16 @@ def test_memory_changes_a_long_log_at_its_end_only() -> None:
     store.append([one(2), one(3), one(2, 2)])
     assert store._log[1] is entries
     assert state_of(MemoryLogStore([Write(None, entries)]))[1] == [entry(1), entry(2, 2)]
+
+
+def test_verify_tells_the_base_and_the_oldest_segment_that_counts(tmp_path: Path) -> None:
+    load = [*long_log(), Write(None, [], (30, 1))]
+    wal = open_wal(tmp_path, segment_bytes=1024)
+    assert (inspect.verify(str(tmp_path)).base, inspect.verify(str(tmp_path)).oldest_segment) == ((0, 0), 1)
+    for write in load:
+        wal.append([write])
+    wal.close()
+    report = inspect.verify(str(tmp_path))
+    assert (report.base, report.oldest_segment) == ((30, 1), int(Path(segments(tmp_path)[0]).stem))
+    first, *_ = inspect.dump(str(tmp_path))
+    assert first == f"the log begins with segment {report.oldest_segment}: a snapshot stands for what was before"
