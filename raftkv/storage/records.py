@@ -205,14 +205,17 @@ def read_batch_header(buf: bytes, offset: int, seed: int) -> BatchHeader | None:
     return BatchHeader(sequence, offset + _BATCH_BYTES + length, zeros)
 
 
-def read_batches(buf: bytes, seed: int, sequence: int) -> Iterator[tuple[int, int, list[Frame]]]:
-    """The valid batches of a whole segment from its first on, numbered from `sequence`: (offset, offset of
-    what follows, frames). Ends at the first that is not valid, whatever the reason; `tail.py` judges it.
+def read_batches(
+    buf: bytes, seed: int, sequence: int, offset: int = SEGMENT_HEADER_BYTES
+) -> Iterator[tuple[int, int, list[Frame]]]:
+    """The valid batches of a segment, from the one at `offset` on, numbered from `sequence`: (offset, offset of
+    what follows, frames). `buf` is all of the segment, or a part that begins at a multiple of ALIGN_BYTES. Ends at the
+    first that is not valid, whatever the reason; `tail.py` judges it.
 
     Hot loop of recovery (a million batches within seconds), hence in one piece.
     """
     view = memoryview(buf)
-    size, offset = len(buf), SEGMENT_HEADER_BYTES
+    size = len(buf)
     unpack, unpack_frame, crc_of = _BATCH.unpack_from, _FRAME.unpack_from, crc32
     while offset + _BATCH_BYTES <= size:
         magic, header_crc, found, length, count, table_crc, _ = unpack(buf, offset)

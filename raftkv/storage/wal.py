@@ -40,6 +40,7 @@ from raftkv.storage.records import (
     encode_segment_header,
 )
 from raftkv.storage.recovery import SUFFIX, Replay, Scan, segment_path
+from raftkv.storage.scrub import ColdSegment
 from raftkv.storage.segment import BlankMaker
 from raftkv.storage.tail import Verdict
 
@@ -216,8 +217,8 @@ class Wal(LogStore):
     def _append(self, writes: Sequence[Write]) -> None:
         if not writes:
             return
-        live, base, index = self._live, writes[0].base, self._index
-        held = Held(index.base[0], index.last)
+        live, base, known = self._live, writes[0].base, self._index
+        held = Held(known.base[0], known.last)
         if base is not None:
             writes, held = self._with_base(writes, base)
         buffers, size, placed = encode_batch(writes, self._sequence, live.seed, live.end, held)
@@ -233,10 +234,10 @@ class Wal(LogStore):
         self._sequence += 1
         for write in writes:
             self._hard_state = write.hard_state or self._hard_state
-        place, add = live.number << OFFSET_BITS, index.add
+        place, add = live.number << OFFSET_BITS, known.add
         with self._index_guard:
             if base is not None:
-                index.begin_behind(base)
+                known.begin_behind(base)
             for index, term, offset, length, crc in placed:
                 add(index, term, place | offset, length, crc)
         if live.end > self._prepare_from:
@@ -355,6 +356,12 @@ class Wal(LogStore):
             with self._index_guard:
                 self._readers -= 1
                 self._no_readers.notify_all()
+
+    def cold_segments(self) -> list[ColdSegment]:
+        """Those that are not written any more, for `scrub.log`. May be called from any thread."""
+        with self._index_guard:
+            live, segments = self._live, list(self._segments.values())
+        return [ColdSegment(segment.path, segment.end) for segment in segments if segment.number < live.number]
 
     def _read_span(self, span: list[Place], entries: list[Entry], index: int) -> None:
         segment = self._segments.get(span[0][0] >> OFFSET_BITS)
