@@ -54,14 +54,16 @@ def _damaged(error: StorageCorrupt) -> typer.Exit:
 
 def _table(report: inspect.Report) -> Table:
     hard, torn = report.hard_state, report.torn
-    entries = f"{report.first_index} to {report.last_index}" if report.last_index else "none"
+    entries = f"{report.first_index} to {report.last_index}" if report.last_index >= report.first_index else "none"
+    if report.base[0]:
+        entries += f", behind the snapshot of entry {report.base[0]} of term {report.base[1]}"
     rows = {
         "member": f"{report.member_id} of cluster {report.cluster_id}",
         "machine": report.machine,
         "entries": entries,
         "term": f"{hard.term}, vote for {hard.vote or 'nobody'}, commit at least {hard.commit}",
-        "on disk": f"{report.segments} segments, {report.batches} batches, {report.bytes_used:_} bytes used "
-        f"of {report.bytes_on_disk:_}",
+        "on disk": f"{report.segments} segments from {report.oldest_segment} on, {report.batches} batches, "
+        f"{report.bytes_used:_} bytes used of {report.bytes_on_disk:_}",
         "tail": "clean" if torn is None else f"torn: {torn.bytes} bytes at {torn.file} offset {torn.offset} "
         f"({torn.why}); the next start cuts them off",
     }  # fmt: skip

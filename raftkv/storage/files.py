@@ -80,6 +80,10 @@ class Files:
     def fdatasync(self, fd: int) -> None:
         os.fdatasync(fd)
 
+    def drop_cached(self, fd: int) -> None:
+        """Asks the page cache to forget the file, as far as it is on disk already, so that reading asks the disk."""
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+
     # Names
 
     def list(self, directory: str) -> list[str]:

@@ -15,6 +15,7 @@ from raftkv.raft.messages import Entry, EntryKind, HardState
 from raftkv.storage.directory import Owner
 from raftkv.storage.files import Files
 from raftkv.storage.index import EntryIndex
+from raftkv.storage.interface import Position
 from raftkv.storage.records import BASE, ENTRY, Frame
 from raftkv.storage.recovery import Batch, Replay, Scan, base_of, entry_of, hard_state_of
 from raftkv.storage.tail import Verdict
@@ -34,7 +35,9 @@ class Report(msgspec.Struct, frozen=True):
     member_id: int
     machine: str
     segments: int
+    oldest_segment: int
     batches: int
+    base: Position
     first_index: int
     last_index: int
     hard_state: HardState
@@ -62,7 +65,9 @@ def verify(directory: str, files: Files | None = None) -> Report:
         member_id=owner.member_id,
         machine=owner.machine,
         segments=len(scan.segments),
+        oldest_segment=scan.oldest,
         batches=scan.sequence - scan.first_sequence,
+        base=index.base,
         first_index=index.base[0] + 1,
         last_index=index.last,
         hard_state=hard_state,
@@ -91,6 +96,8 @@ def dump(directory: str, files: Files | None = None) -> Iterator[str]:
 
 
 def _segment_lines(scan: Scan, shown: int) -> Iterator[str]:
+    if not shown and scan.oldest > 1:
+        yield f"the log begins with segment {scan.oldest}: a snapshot stands for what was before"
     for segment in scan.segments[shown:]:
         yield f"segment {segment.number} {segment.path} {segment.size} bytes"
 

@@ -33,11 +33,15 @@ class MemoryLogStore(LogStore):
         """See LogStore. Raises BrokenInvariant when indexes do not fit, with nothing changed by that write."""
         if self._closed:
             raise StorageFailed("the log is closed")
-        changed, hard_state = self._log, self._hard_state
         for write in writes:
-            changed = _changed(changed, write)
-            hard_state = write.hard_state or hard_state
-        self._log, self._hard_state = changed, hard_state
+            base, entries = self._log
+            if write.base is not None:
+                base, entries = write.base, _behind(write.base, base, entries)
+            _check(write.entries, base[0], base[0] + len(entries))
+            self._log = base, entries
+            if write.entries:
+                entries[write.entries[0].index - base[0] - 1 :] = write.entries
+            self._hard_state = write.hard_state or self._hard_state
 
     def read(self, first: int, last: int, bytes_max: int) -> list[Entry]:
         """See LogStore; sizes are those of the entries' data."""
@@ -56,9 +60,6 @@ class MemoryLogStore(LogStore):
         self._closed = True
 
 
-_Held = tuple[Position, list[Entry]]
-
-
 def _terms(entries: list[Entry]) -> list[tuple[int, int]]:
     runs: list[tuple[int, int]] = []
     for entry in entries:
@@ -67,20 +68,20 @@ def _terms(entries: list[Entry]) -> list[tuple[int, int]]:
     return runs
 
 
-def _changed(held: _Held, write: Write) -> _Held:
-    (base, base_term), entries = held
-    if write.base is not None:
-        check_base(write.base, (base, base_term))
-        index, term = write.base
-        agrees = index == base or (base < index <= base + len(entries) and entries[index - base - 1].term == term)
-        entries = entries[index - base :] if agrees else []
-        base, base_term = index, term
-    if write.entries:
-        first = write.entries[0].index
-        if not base < first <= base + len(entries) + 1:
-            raise BrokenInvariant(f"entry {first} written behind last index {base + len(entries)}: a gap")
-        for index, entry in enumerate(write.entries, first):
-            if entry.index != index:
-                raise BrokenInvariant(f"entry {entry.index} written where {index} is due")
-        entries = [*entries[: first - base - 1], *write.entries]
-    return (base, base_term), entries
+def _behind(new: Position, old: Position, entries: list[Entry]) -> list[Entry]:
+    """What `Write.base` leaves of the entries behind the base `old`."""
+    check_base(new, old)
+    at = new[0] - old[0]
+    has_it = at == 0 or (at <= len(entries) and entries[at - 1].term == new[1])
+    return entries[at:] if has_it else []
+
+
+def _check(entries: Sequence[Entry], base: int, last: int) -> None:
+    if not entries:
+        return
+    first = entries[0].index
+    if not base < first <= last + 1:
+        raise BrokenInvariant(f"entry {first} written to a log of {base + 1}..{last}: a gap")
+    for index, entry in enumerate(entries, first):
+        if entry.index != index:
+            raise BrokenInvariant(f"entry {entry.index} written where {index} is due")

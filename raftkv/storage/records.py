@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from struct import Struct, pack, unpack_from
+from typing import NamedTuple
 from zlib import crc32
 
 import msgspec
@@ -102,21 +103,29 @@ def decode_segment_header(path: str, buf: bytes) -> tuple[SegmentHeader, int]:
         raise corrupt(path, _SEGMENT.size, f"segment header cannot be decoded ({error})") from error
 
 
+class Held(NamedTuple):
+    """What the log holds when a batch comes, the base of its first write being in force already: the entries behind
+    `base_index` up to `last_index`. `keeps`: that base was in the log, so what followed it is kept."""
+
+    base_index: int
+    last_index: int
+    keeps: bool = False
+
+
 def encode_batch(
-    writes: Sequence[Write], sequence: int, seed: int, offset: int, last_index: int, *, keeps: bool = False
+    writes: Sequence[Write], sequence: int, seed: int, offset: int, held: Held
 ) -> tuple[list[bytes], int, list[Placed]]:
     """One batch for `offset` in a segment: its buffers, its size, and where its entries come to lie.
 
-    `last_index` is the log's last index before; a base among `writes` is already in it,
-    and `keeps` tells whether the log has that entry, so that what follows it is kept. Raises BrokenInvariant when
-    entries are not consecutive, or leave a gap. One piece, because it is the hot path: an entry's data is copied once,
-    by msgpack.
+    Only the first write may have a base. Raises BrokenInvariant when entries are not consecutive, leave a gap, or are
+    not behind the base. One piece, because it is the hot path: an entry's data is copied once, by msgpack.
     """
     bodies: list[bytes] = []
     table: list[int] = []
     placed: list[Placed] = []
     length = 0
     has_zeros = False
+    base_index, last_index, keeps = held
     for write in writes:
         if write.base is not None:
             body = _encode((*write.base, keeps))
@@ -132,8 +141,8 @@ def encode_batch(
         if not entries:
             continue
         index = entries[0].index
-        if not 1 <= index <= last_index + 1:
-            raise BrokenInvariant(f"entry {index} written behind last index {last_index}: a gap")
+        if not base_index < index <= last_index + 1:
+            raise BrokenInvariant(f"entry {index} written to a log of {base_index + 1}..{last_index}: a gap")
         for entry in entries:
             if entry.index != index:
                 raise BrokenInvariant(f"entry {entry.index} written where {index} is due")
@@ -196,14 +205,17 @@ def read_batch_header(buf: bytes, offset: int, seed: int) -> BatchHeader | None:
     return BatchHeader(sequence, offset + _BATCH_BYTES + length, zeros)
 
 
-def read_batches(buf: bytes, seed: int, sequence: int) -> Iterator[tuple[int, int, list[Frame]]]:
-    """The valid batches of a whole segment from its first on, numbered from `sequence`: (offset, offset of
-    what follows, frames). Ends at the first that is not valid, whatever the reason; `tail.py` judges it.
+def read_batches(
+    buf: bytes, seed: int, sequence: int, offset: int = SEGMENT_HEADER_BYTES
+) -> Iterator[tuple[int, int, list[Frame]]]:
+    """The valid batches of a segment, from the one at `offset` on, numbered from `sequence`: (offset, offset of
+    what follows, frames). `buf` is all of the segment, or a part that begins at a multiple of ALIGN_BYTES. Ends at the
+    first that is not valid, whatever the reason; `tail.py` judges it.
 
     Hot loop of recovery (a million batches within seconds), hence in one piece.
     """
     view = memoryview(buf)
-    size, offset = len(buf), SEGMENT_HEADER_BYTES
+    size = len(buf)
     unpack, unpack_frame, crc_of = _BATCH.unpack_from, _FRAME.unpack_from, crc32
     while offset + _BATCH_BYTES <= size:
         magic, header_crc, found, length, count, table_crc, _ = unpack(buf, offset)

@@ -152,7 +152,7 @@ class Replay:
         self._index = index
         self._scan = scan
         self._begun = False
-        """Whether it is certain where the log begins."""
+        """Whether a base has said where the log begins."""
         self._pending: Position | None = None
         """The newest base that refers to what is gone."""
         for batch in scan.batches():
@@ -161,7 +161,7 @@ class Replay:
                 if frame[0] == ENTRY:
                     self._on_entry(batch, buf, frame)
                 elif frame[0] == BASE:
-                    self._on_base(*base_of(batch, buf, frame))
+                    self._on_base(batch, frame, *base_of(batch, buf, frame))
                 else:
                     self.hard_state = hard_state_of(batch, buf, frame)
         self._end()
@@ -194,15 +194,18 @@ class Replay:
         place = batch.segment.number << OFFSET_BITS | offset
         index.add(entry.index, entry.term, place, length, crc)
 
-    def _on_base(self, base: Position, keeps: bool) -> None:
-        index = self._index
+    def _on_base(self, batch: Batch, frame: Frame, base: Position, keeps: bool) -> None:
+        index, was_cut = self._index, self._scan.oldest > 1 and not self._begun
         if not keeps:
             index.forget_all(base)
             self.memberships.clear()
-        elif not self._begun and base[0] != index.base[0] and not index.has(base):
+        elif was_cut and base[0] != index.base[0] and not index.has(base):
             # What it refers to is gone, so it is of an earlier cut than the last, or nothing is left behind it.
             self._pending = base
             return
+        elif not was_cut and not index.has(base):
+            what = f"entry {base[0]} of term {base[1]}, behind which the log begins, is not in the log"
+            raise corrupt(batch.segment.path, frame[1], what)
         self._begin(base)
 
     def _begin(self, base: Position) -> None:

@@ -138,6 +138,10 @@ class SnapshotFile(SnapshotReader):
                 return
         raise self.corrupt(offset, "the end is missing or damaged")
 
+    def drop_cached(self) -> None:
+        """What is read next comes from the disk."""
+        self._files.drop_cached(self._fd)
+
     def sync(self) -> None:
         self._files.fdatasync(self._fd)
 

@@ -18,7 +18,7 @@ import contextlib
 import errno
 import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from typing import Any
 
@@ -38,11 +38,15 @@ from raftkv.storage.snapshot_format import ASK_AGAIN, FrameEncoder, SnapshotFile
 
 DIRECTORY = "snapshots"
 
-SCRUB_BYTES = 1 << 20
-
 _NAME = re.compile(r"\d{16,}-\d{8,}\.snap")
 
 OnEvent = Callable[[str, dict[str, Any]], None]
+
+
+def snapshot_paths(files: Files, data_dir: str) -> list[str]:
+    """The complete ones in `data_dir`, newest first; none when there is no such directory."""
+    directory = f"{data_dir}/{DIRECTORY}"
+    return [f"{directory}/{name}" for name in reversed(files.list(directory)) if _NAME.fullmatch(name)]
 
 
 class SnapshotFiles(SnapshotStore):
@@ -224,25 +228,3 @@ class _Receiver(SnapshotReceiver):
         if not holds:
             what = f"{self.offset + more} bytes have come, {self._size_bytes} were announced"
             raise corrupt(self._aside.path, self.offset, what, ASK_AGAIN)
-
-
-def scrub(files: Files, data_dir: str) -> Iterator[int]:
-    """Reads all snapshots, newest first, and yields after about every SCRUB_BYTES how many bytes that were. For a task
-    beside the service: it keeps nothing open but the file it reads, and passes over what is pruned meanwhile. Raises
-    StorageCorrupt for the first damaged one."""
-    directory = f"{data_dir}/{DIRECTORY}"
-    for name in reversed(files.list(directory)):
-        if not _NAME.fullmatch(name):
-            continue
-        try:
-            file = SnapshotFile(files, f"{directory}/{name}")
-        except FileNotFoundError:
-            continue
-        with closing(file):
-            read = 0
-            for _, data in file.slices():
-                read += len(data)
-                if read >= SCRUB_BYTES:
-                    yield read
-                    read = 0
-            yield read

@@ -17,7 +17,6 @@ segments in which nothing counts any more are removed, oldest first, after IDENT
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -31,15 +30,17 @@ from raftkv.storage.damage import corrupt, failed
 from raftkv.storage.directory import TEMPORARY, DirectoryLock, Owner, store_identity
 from raftkv.storage.files import Buffer, Files
 from raftkv.storage.index import OFFSET_BITS, OFFSET_MASK, EntryIndex, Place
-from raftkv.storage.interface import LogStore, Recovered, Write, check_base
+from raftkv.storage.interface import LogStore, Position, Recovered, Write, check_base
 from raftkv.storage.records import (
     SEGMENT_HEADER_BYTES,
+    Held,
     SegmentHeader,
     decode_entry,
     encode_batch,
     encode_segment_header,
 )
 from raftkv.storage.recovery import SUFFIX, Replay, Scan, segment_path
+from raftkv.storage.scrub import ColdSegment
 from raftkv.storage.segment import BlankMaker
 from raftkv.storage.tail import Verdict
 
@@ -126,6 +127,8 @@ class Wal(LogStore):
         self._remover: threading.Thread | None = None
         self._index = EntryIndex()
         self._index_guard = threading.Lock()  # `read` comes from another thread
+        self._no_readers = threading.Condition(self._index_guard)
+        self._readers = 0
 
     # Opening
 
@@ -214,22 +217,16 @@ class Wal(LogStore):
     def _append(self, writes: Sequence[Write]) -> None:
         if not writes:
             return
-        live, last = self._live, self._index.last
-        base, keeps = writes[0].base, False
+        live, base, known = self._live, writes[0].base, self._index
+        held = Held(known.base[0], known.last)
         if base is not None:
-            check_base(base, self._index.base)
-            # Segments with older hard states may go, so this batch brings the newest along.
-            hard_state = writes[0].hard_state or self._hard_state
-            writes = [Write(hard_state, writes[0].entries, base), *writes[1:]]
-            keeps = self._index.has(base)
-            if not keeps:
-                last = base[0]
-        buffers, size, placed = encode_batch(writes, self._sequence, live.seed, live.end, last, keeps=keeps)
+            writes, held = self._with_base(writes, base)
+        buffers, size, placed = encode_batch(writes, self._sequence, live.seed, live.end, held)
         try:
             if live.end + size > live.size:
                 self._begin_segment(SEGMENT_HEADER_BYTES + size)
                 live = self._live
-                buffers, size, placed = encode_batch(writes, self._sequence, live.seed, live.end, last, keeps=keeps)
+                buffers, size, placed = encode_batch(writes, self._sequence, live.seed, live.end, held)
             self._write(live.fd, buffers, live.end)
         except OSError as error:
             raise self._failed("appending to the log", error) from error
@@ -237,10 +234,10 @@ class Wal(LogStore):
         self._sequence += 1
         for write in writes:
             self._hard_state = write.hard_state or self._hard_state
-        place, add = live.number << OFFSET_BITS, self._index.add
+        place, add = live.number << OFFSET_BITS, known.add
         with self._index_guard:
             if base is not None:
-                self._index.begin_behind(base)
+                known.begin_behind(base)
             for index, term, offset, length, crc in placed:
                 add(index, term, place | offset, length, crc)
         if live.end > self._prepare_from:
@@ -250,6 +247,14 @@ class Wal(LogStore):
                 self._remove_needless()
             except OSError as error:
                 raise self._failed("removing segments", error) from error
+
+    def _with_base(self, writes: Sequence[Write], base: Position) -> tuple[list[Write], Held]:
+        """The same writes, with the newest hard state: segments that hold older ones may go afterwards."""
+        index = self._index
+        check_base(base, index.base)
+        first = Write(writes[0].hard_state or self._hard_state, writes[0].entries, base)
+        keeps = index.has(base)
+        return [first, *writes[1:]], Held(base[0], index.last if keeps else base[0], keeps)
 
     def _failed(self, what: str, error: OSError) -> StorageFailed:
         """The log must not be used any more."""
@@ -266,20 +271,34 @@ class Wal(LogStore):
             return
         self._oldest = needed
         self._store_identity()
-        gone = [self._segments.pop(number) for number in sorted(self._segments) if number < needed]
-        if self._remover is not None:
-            self._remover.join()
+        self._join_remover()
+        gone = [self._segments[number] for number in sorted(self._segments) if number < needed]
         self._remover = threading.Thread(target=self._remove, args=(gone,), name="raftkv-wal-remove", daemon=True)
         self._remover.start()
         if not self._blanks.ahead:
+            self._join_remover()
+
+    def _join_remover(self) -> None:
+        if self._remover is not None:
             self._remover.join()
+            self._remover = None
 
     def _remove(self, segments: list[OpenSegment]) -> None:
-        """In a thread of its own: to give back 64 MB takes a file system milliseconds, and no write should wait."""
+        """In a thread of its own: to give back 64 MB takes a file system milliseconds, and no write should wait.
+
+        A reader may have got its places before the log was cut. Closed under it, the descriptor would be of no file, or
+        of another by then; and that would look like damage, which stops the member.
+        """
+        with self._no_readers:
+            self._no_readers.wait_for(lambda: not self._readers)
+            for segment in segments:
+                del self._segments[segment.number]
+                self._files.close(segment.fd)
         for segment in segments:
-            self._files.close(segment.fd)
-            with contextlib.suppress(OSError):
+            try:
                 self._files.unlink(segment.path)
+            except OSError:
+                continue  # it does not count any more, and goes at the next opening
             self._on_event("wal_segment_removed", {"file": segment.path})
 
     def _remove_segments_before(self, oldest: int) -> None:
@@ -324,13 +343,25 @@ class Wal(LogStore):
         BrokenInvariant for entries that are not there."""
         with self._index_guard:
             places = self._index.places(first, last, bytes_max)
-        entries: list[Entry] = []
-        start = 0
-        while start < len(places):
-            stop = _span(places, start)
-            self._read_span(places[start:stop], entries, first + start)
-            start = stop
-        return entries
+            self._readers += 1
+        try:
+            entries: list[Entry] = []
+            start = 0
+            while start < len(places):
+                stop = _span(places, start)
+                self._read_span(places[start:stop], entries, first + start)
+                start = stop
+            return entries
+        finally:
+            with self._index_guard:
+                self._readers -= 1
+                self._no_readers.notify_all()
+
+    def cold_segments(self) -> list[ColdSegment]:
+        """Those that are not written any more, for `scrub.log`. May be called from any thread."""
+        with self._index_guard:
+            live, segments = self._live, list(self._segments.values())
+        return [ColdSegment(segment.path, segment.end) for segment in segments if segment.number < live.number]
 
     def _read_span(self, span: list[Place], entries: list[Entry], index: int) -> None:
         segment = self._segments.get(span[0][0] >> OFFSET_BITS)
@@ -353,8 +384,7 @@ class Wal(LogStore):
         """Gives up the directory. Nothing is lost by not calling it. Twice is harmless."""
         self._unusable = self._unusable or "the log is closed"
         self._blanks.close()
-        if self._remover is not None:
-            self._remover.join()
+        self._join_remover()
         segments, self._segments = self._segments, {}
         for segment in segments.values():
             self._files.close(segment.fd)

@@ -54,3 +54,13 @@ def test_a_damaged_log_is_exit_code_1_and_says_where(log: Path) -> None:
         result = wal(command, log)
         assert result.exit_code == 1
         assert f"{segment} at byte" in result.stderr
+
+
+def test_a_log_that_begins_behind_a_snapshot(log: Path) -> None:
+    store = Wal.open(str(log), cluster_id="c1", member_id=1, machine="redis", fsync=False, prepare_ahead=False)
+    store.append([Write(None, [], (1, 7))])
+    assert "2 to 2, behind the snapshot of entry 1 of term 7" in wal("verify", log).output
+    store.append([Write(None, [], (2, 7))])
+    assert "none, behind the snapshot of entry 2 of term 7" in wal("verify", log).output
+    assert "base index=2 term=7" in wal("dump", log).output
+    store.close()

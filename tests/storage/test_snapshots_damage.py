@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from raftkv.errors import BrokenInvariant, StorageCorrupt
+from raftkv.storage import scrub
 from raftkv.storage.files import Files
 from raftkv.storage.interface import SnapshotInfo
 from raftkv.storage.snapshot_format import FrameEncoder, SnapshotFile
-from raftkv.storage.snapshots import SnapshotFiles, scrub
+from raftkv.storage.snapshots import SnapshotFiles
 from tests.storage.snapshots import Slices, meta, names, open_store, raw, receive, take
 
 SLICES = [(1, b"ledger"), (2, b"first"), (2, b""), (2, b"second" * 5)]
@@ -48,7 +49,7 @@ def test_every_damaged_byte_and_every_cut_is_found(
         with pytest.raises(StorageCorrupt, match=rf"{path} at byte \d+: .*What to do"):
             open_store(tmp_path).verify(info)
         with pytest.raises(StorageCorrupt):
-            list(scrub(Files(), str(tmp_path)))
+            list(scrub.snapshots(Files(), str(tmp_path)))
         with pytest.raises(StorageCorrupt):  # damaged since it was opened
             store.verify(info)
 
@@ -205,10 +206,10 @@ def test_a_disk_that_cannot_read(tmp_path: Path, info: SnapshotInfo, path: Path)
 def test_a_scrub_reads_in_small_steps_and_passes_over_what_is_pruned(tmp_path: Path, store: SnapshotFiles):
     for index in (1, 2):
         take(store, index, 1, [(2, bytes(300_000))] * 10)
-    steps = scrub(Files(), str(tmp_path))
+    steps = scrub.snapshots(Files(), str(tmp_path))
     assert 1_000_000 <= next(steps) < 1_400_000
     store.prune(1)
     rest = list(steps)
     assert max(rest) < 1_400_000
     assert sum(rest) < 3_000_000
-    assert list(scrub(Files(), str(tmp_path / "nowhere"))) == []
+    assert list(scrub.snapshots(Files(), str(tmp_path / "nowhere"))) == []

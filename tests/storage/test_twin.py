@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from raftkv.raft.messages import HardState
 from raftkv.storage.files import Files
 from raftkv.storage.interface import Write
-from raftkv.storage.records import encode_batch
+from raftkv.storage.records import Held, encode_batch
 from tests.storage.disks import BYTES_ALL, Model, contents, entry, open_wal
 
 DATA = st.one_of(
@@ -67,7 +67,7 @@ class Twin(RuleBasedStateMachine):
         """Some sectors of one more batch reach the disk; then the member starts again."""
         made, live = self.writes(shapes), self.wal._live
         last = len(self.model.entries)
-        buffers, size, _ = encode_batch(made, self.wal._sequence, live.seed, live.end, last)
+        buffers, size, _ = encode_batch(made, self.wal._sequence, live.seed, live.end, Held(0, last))
         fits = live.end + size <= live.size
         if fits:
             scatter(live.path, b"".join(buffers), live.end, arrived)
