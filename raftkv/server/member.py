@@ -40,6 +40,9 @@ from raftkv.storage.interface import SnapshotStore
 from raftkv.storage.snapshots import SnapshotFiles
 from raftkv.storage.wal import Wal
 
+HAND_OVER_MS = 1000
+"""So long a leader that stops waits for another to take over."""
+
 STOP_GRACE_MS = 3000
 """Clients whose commands are under way when the member is told to stop get their replies within so long."""
 
@@ -172,7 +175,7 @@ class Member:
         with contextlib.suppress(NotVoter):
             node.transfer_leadership()
             self.calls.wake()
-            with trio.move_on_after(node.settings.election_timeout_ms_max / 1000):
+            with trio.move_on_after(HAND_OVER_MS / 1000):
                 while node.role is Role.LEADER:  # noqa: ASYNC110 (bounded)
                     await trio.sleep(TICK_INTERVAL_MS / 1000)
 
