@@ -180,11 +180,10 @@ async def _plan(settings: Settings, ports: Ports, log: Any) -> Plan:
     began = founding.chosen(settings, founding.load(files, settings.node.data_dir))
     if began is None:
         began = await ask_to_join(settings, log)
-    if not files.list(settings.node.data_dir):
-        founding.store(files, settings.node.data_dir, began)
     client = dataclasses.replace(settings.client, port=ports.client_port)
     identity = Identity(
         cluster_id=began.cluster_id,
+        cluster_name=began.name,
         member_id=settings.node.id,
         instance=clock.new_instance(),
         members=began.members,

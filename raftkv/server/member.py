@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import trio
 
+from raftkv.cluster import founding
 from raftkv.errors import NotVoter, Removed
 from raftkv.machines.interface import StateMachine
 from raftkv.raft.roles import Role
@@ -36,6 +37,7 @@ from raftkv.server.peers import Identity, Peers
 from raftkv.server.ports import Ports, accept_clients
 from raftkv.server.server import Server
 from raftkv.settings import Settings
+from raftkv.storage.files import Files
 from raftkv.storage.interface import SnapshotStore
 from raftkv.storage.snapshots import SnapshotFiles
 from raftkv.storage.wal import Wal
@@ -70,6 +72,9 @@ def open_stores(plan: Plan, machine_name: str) -> tuple[Wal, SnapshotFiles]:
         on_event=lambda event, fields: (log.info if event == "wal_segment" else log.warning)(event, **fields),
     )
     try:
+        identity = plan.identity
+        began = founding.Founding(identity.cluster_id, identity.members, identity.cluster_name)
+        founding.store_if_new(Files(), settings.node.data_dir, began)
         snapshots = SnapshotFiles(
             settings.node.data_dir,
             cluster_id=plan.identity.cluster_id,
