@@ -21,6 +21,7 @@ from raftkv.server.commands import (
     raft,
     replication,
     sentinel,
+    staleness,
     subscribe,
 )
 
@@ -35,6 +36,7 @@ ROWS: Final[tuple[Command, ...]] = (
     *replication.ROWS,
     *raft.ROWS,
     *sentinel.ROWS,
+    *staleness.ROWS,
     *subscribe.ROWS,
     *other.ROWS,
 )
