@@ -90,6 +90,12 @@ class Client:
         "A member that does not lead carries a command to the leader, or answers -MOVED with its address.",
     )
     dirty_reads: bool = _setting(True, "Whether DIRTYGET, a local and possibly stale read, is allowed.")
+    staleness_interval_ms: int = _setting(
+        50,
+        "How often the leader is asked, while clients ask by DIRTYGET MAXLAG or RAFT.STALENESS.",
+        "milliseconds",
+        ge=10,
+    )
     idle_timeout_ms: int = _setting(0, "A client silent for longer is closed; 0: never.", "milliseconds", ge=0)
 
     @property

@@ -33,7 +33,7 @@ from raftkv.wire.words import Word
 CONNECT_MS_MAX = 1000
 LOOK_FOR_LEADER_S = 1.0
 WAIT_MS_MIN, WAIT_MS_MAX = 10, 500
-NOT_DONE_CODES = frozenset({"CLUSTERDOWN", "TRYAGAIN", "BUSY", "LOADING", "SESSIONSFULL"})
+NOT_DONE_CODES = frozenset({"CLUSTERDOWN", "TRYAGAIN", "BUSY", "LOADING", "SESSIONSFULL", "STALE"})
 _CONNECTING_FAILED = (OSError, trio.TooSlowError, NotSent, Lost)
 
 

@@ -49,7 +49,7 @@ def store(files: Files, data_dir: str, founding: Founding) -> None:
 
 
 def store_if_new(files: Files, data_dir: str, founding: Founding) -> None:
-    """For a directory whose log has just been opened for this cluster: from now on it knows, whatever the settings say."""
+    """For a directory whose log was just opened for this cluster: it knows from now on, whatever the settings say."""
     if FILE not in files.list(data_dir):
         store(files, data_dir, founding)
 

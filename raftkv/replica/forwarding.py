@@ -9,6 +9,9 @@ encoded replies back. What comes back decides:
     ForwardUnknown   unknown
     link lost, or no answer in time: a write's outcome is unknown; a read is simply asked again
 
+A read without commands asks for the leader's *read index*: its one reply is an index at or above everything that was
+committed before it was asked.
+
 Never guess after a lost link: the write may sit in the leader's log.
 """
 
@@ -41,14 +44,24 @@ class RemoteSink:
     remote = True
     readonly = False
 
-    def __init__(self, request_id: int, resp3: bool, reply_bytes_max: int, send: Callable[[Answer], None]) -> None:
+    def __init__(
+        self,
+        request_id: int,
+        resp3: bool,
+        reply_bytes_max: int,
+        send: Callable[[Answer], None],
+        applied: Callable[[], int],
+    ) -> None:
         self.resp3 = resp3
+        self._applied = applied
         self._request_id = request_id
         self._reply_bytes_max = reply_bytes_max
         self._send = send
 
     def on_replies(self, replies: list[Reply], start: int, stop: int) -> None:
         """Send them in as few messages as are surely small enough; one that fits into none becomes an error."""
+        if start == stop:  # a question for the read index, which is applied by now
+            return self._send(ForwardReply(self._request_id, [b"%d" % self._applied()]))
         resp3 = self.resp3
         part: list[bytes] = []
         part_bytes = 0
@@ -61,7 +74,7 @@ class RemoteSink:
                 part, part_bytes = [], 0
             part.append(encoded)
             part_bytes += len(encoded) + _REPLY_OVERHEAD_BYTES
-        self._send(ForwardReply(self._request_id, part))
+        return self._send(ForwardReply(self._request_id, part))
 
     def on_encoded(self, replies: Sequence[bytes]) -> None:
         self._send(ForwardReply(self._request_id, list(replies)))
@@ -98,12 +111,12 @@ class Forwarder:
 
     def forward(self, works: list[Work], leader_id: int, now_ms: int, bytes_max: int) -> list[Forward]:
         """Messages that carry `works` to the leader: one for each kind and RESP version among them, more only where
-        one would be larger than about `bytes_max`. Those for the ledger go apart, and each of kind ADMIN, since the
-        leader answers it when it will."""
-        groups: dict[tuple[Kind, bool, bool], list[list[Work]]] = {}
-        sizes: dict[tuple[Kind, bool, bool], int] = {}
+        one would be larger than about `bytes_max`. Those for the ledger go apart, those without commands, and each of
+        kind ADMIN, since the leader answers it when it will."""
+        groups: dict[tuple[Kind, bool, bool, bool], list[list[Work]]] = {}
+        sizes: dict[tuple[Kind, bool, bool, bool], int] = {}
         for work in works:
-            key = (work.kind, work.sink.resp3, work.system)
+            key = (work.kind, work.sink.resp3, work.system, bool(work.commands))
             parts = groups.setdefault(key, [[]])
             size_bytes = sizes.get(key, 0) + work.size_bytes
             if parts[-1] and (size_bytes > bytes_max or work.kind is Kind.ADMIN):
@@ -112,7 +125,7 @@ class Forwarder:
             parts[-1].append(work)
             sizes[key] = size_bytes
         messages = []
-        for (kind, resp3, system), parts in groups.items():
+        for (kind, resp3, system, _), parts in groups.items():
             for part in parts:
                 self._last_id += 1
                 self._under_way[self._last_id] = _Forwarded(leader_id, part, now_ms)
@@ -127,7 +140,7 @@ class Forwarder:
             return  # given up already, and the client was told so
         replies = forwarded.replies
         replies += message.replies
-        expected = sum(len(work.commands) for work in forwarded.works)
+        expected = sum(len(work.commands) for work in forwarded.works) or 1
         if len(replies) > expected or (len(replies) < expected and not message.more):
             raise ProtocolError(f"{len(replies)} replies to {expected} commands")
         if message.more:
@@ -136,7 +149,7 @@ class Forwarder:
         start = 0
         for work in forwarded.works:
             stop = start + len(work.commands)
-            work.sink.on_encoded(replies[start:stop])
+            work.sink.on_encoded(replies[start:stop] if work.commands else replies)
             start = stop
 
     def on_refused(self, sender: int, message: ForwardRefused) -> list[Work]:

@@ -248,7 +248,8 @@ class Replica:
     ) -> None:
         """Take in WRITE or READ commands of one client. Commands of kind READ among writes are allowed, and are then
         ordered with them through the log; `sink` hears once what became of them all. `system`: some are for the
-        ledger."""
+        ledger. A READ without commands asks for the read index: the sink of a member that leads hears `on_replies`
+        without replies, and takes `applied` for it; elsewhere `on_encoded` brings the leader's."""
         work = Work(kind, commands, scopes, size_bytes, sink, self._now_ms, system)
         if system:
             self.screen.has_system = True
@@ -298,7 +299,8 @@ class Replica:
             if self._links_made.get(origin) == link and origin in self._connected:
                 self._sends.append((origin, reply))
 
-        sink = RemoteSink(message.request_id, message.resp3, self.settings.frame_bytes_max - FRAME_SLACK_BYTES, send)
+        reply_bytes_max = self.settings.frame_bytes_max - FRAME_SLACK_BYTES
+        sink = RemoteSink(message.request_id, message.resp3, reply_bytes_max, send, lambda: self.applied)
         size_bytes = sum(map(len, map(b"".join, message.commands)))
         self.submit(Kind(message.kind), message.commands, message.scopes, size_bytes, sink, message.system)
 

@@ -32,6 +32,7 @@ from raftkv.replica.work import NO_LEADER
 from raftkv.server.bell import Bell
 from raftkv.server.server import Server
 from raftkv.server.session import TOO_LARGE
+from raftkv.server.staleness import max_lag_ms
 from raftkv.wire.resp_decode import NOTHING_YET
 from raftkv.wire.resp_encode import encode
 
@@ -141,10 +142,18 @@ class Calls:
         return call.outcome
 
     def read_dirty(self, argv: list[bytes]) -> Value | RaftkvError:
-        """Answer from this member's memory."""
+        """Answer from this member's memory. With MAXLAG, at once too: NotDone where nothing is known to be new enough.
+        The leader is being asked then, and the next call finds its word."""
         server = self._server
         if not server.settings.client.dirty_reads:
             raise DirtyReadDisabled("dirty reads are disabled on this member (client.dirty_reads)")
+        row = server.lookup(argv[0])
+        lag_ms = max_lag_ms(row, argv) if row is not None else None
+        if lag_ms is not None:
+            server.staleness.want()
+            self._bell.ring()
+            if not server.staleness.is_within(lag_ms):
+                return NotDone(server.staleness.refusal(lag_ms).text)
         server.stats.commands += 1
         [reply] = server.replica.read_dirty([argv], NO_SCOPES, server.wall_ms())
         return decode([encode(reply, True)])[0]

@@ -70,7 +70,7 @@ class EmbeddedServer:
 
     async def read_dirty(self, *argv: Word) -> Value:
         """Answer a command of kind READ or DIRTY from this member's memory, which may be behind. Raises CommandError,
-        DirtyReadDisabled."""
+        DirtyReadDisabled; NotDone where MAXLAG asks for something newer than this member can vouch for."""
         await trio.lowlevel.checkpoint()
         calls, command = self._calls, spelled(argv)
         calls.check(command, Kind.DIRTY, Kind.READ)

@@ -15,6 +15,7 @@ from raftkv.server.effects import EffectStats
 from raftkv.server.hub import Hub
 from raftkv.server.limits import command_bytes_max
 from raftkv.server.session import Session
+from raftkv.server.staleness import Staleness
 from raftkv.server.watch import LeaderWatch
 from raftkv.settings import Settings
 
@@ -66,11 +67,12 @@ class Server:
         system_commands = replica.ledger.commands
         self.commands: dict[bytes, Command] = {**replica.machine.commands, **system_commands, **local_commands}
         self.machine_commands = {
-            name: (row.arity, int(row.kind))
+            name: (abs(row.arity) if row.kind is Kind.DIRTY else row.arity, int(row.kind))
             for name, row in self.commands.items()
             if row.kind is not Kind.LOCAL and name not in system_commands
         }
-        """What a session's hot loop needs of the machine's rows: usual spelling of the name -> (arity, kind)."""
+        """What a session's hot loop needs of the machine's rows: usual spelling of the name -> (arity, kind). A
+        dirty read with more words than it must have, as by MAXLAG, goes the long way."""
 
         self.effects = EffectStats()
         self.sessions: dict[int, Session] = {}
@@ -80,6 +82,7 @@ class Server:
 
         self._last_session_id = 0
         self.watch = LeaderWatch(self)
+        self.staleness = Staleness(self)
 
     now_ms = staticmethod(driver.now_ms)
     wall_ms = staticmethod(driver.wall_ms)
@@ -132,6 +135,7 @@ class Server:
     def on_tick(self) -> None:
         """Many times a second: who leads, parked clients, and those who have been silent for too long."""
         self.watch.on_tick()
+        self.staleness.on_tick()
         for session in list(self.parked):
             session.poll_parked()
         idle_ms = self.settings.client.idle_timeout_ms

@@ -26,6 +26,7 @@ from raftkv.machines.interface import NO_SCOPES, Command, Kind
 from raftkv.machines.replies import Error, Push, Reply, unknown_command, wrong_arity
 from raftkv.server.connection import DATA, Connection
 from raftkv.server.slots import hash_slot
+from raftkv.server.staleness import max_lag_ms
 from raftkv.wire.resp import RequestParser, whole_command
 from raftkv.wire.resp_encode import encode, encode_many, encode_one
 
@@ -290,7 +291,8 @@ class Session(Connection):
             row = self.server.lookup(argv[0])
             is_web_request = row is None and argv[0].lower() in WEB_REQUEST_WORDS
             is_barrier = row is not None and row.kind is Kind.LOCAL and row.name not in IMMEDIATE
-            if position and (is_barrier or is_web_request):
+            lag_ms = max_lag_ms(row, argv) if row is not None else None
+            if position and (is_barrier or is_web_request or (lag_ms is not None and machine_commands)):
                 # It must find everything before it done.
                 self._queued.extendleft(reversed(commands[position:]))
                 break
@@ -299,9 +301,9 @@ class Session(Connection):
             refusal = self._refusal(row, argv)
             if refusal is not None or row is None:
                 slots.append(self._shown(encode(refusal, self.resp3)))
-            elif row.kind is Kind.LOCAL:
+            elif row.kind is Kind.LOCAL or lag_ms is not None:
                 self.last_command = argv[0]
-                reply = row.handler(self, argv)
+                reply = row.handler(self, argv) if lag_ms is None else self._read_within(lag_ms, argv)
                 if self.closed:
                     return None
                 if isinstance(reply, NoReply):
@@ -379,6 +381,23 @@ class Session(Connection):
         if server.settings.client.dirty_reads:
             replies = server.replica.read_dirty(commands, scopes, server.wall_ms())
         self.on_replies(replies, 0, len(commands))
+
+    def _read_within(self, lag_ms: int, argv: list[bytes]) -> Reply | NoReply:
+        """A dirty read that must not be older than `lag_ms`. When that is not known at once it waits for the leader's
+        word, but not for longer than what it would take."""
+        server = self.server
+        due_ms = server.now_ms() + min(lag_ms, server.settings.raft.no_leader_wait_ms)
+        scopes = {0: self.db} if self.db else NO_SCOPES
+        server.staleness.want()
+
+        def poll() -> Reply | NoReply:
+            if server.staleness.is_within(lag_ms):
+                return server.replica.read_dirty([argv], scopes, server.wall_ms())[0]
+            is_late = server.stopping or server.now_ms() >= due_ms
+            return server.staleness.refusal(lag_ms) if is_late else NO_REPLY
+
+        reply = poll()
+        return self.park(poll) if isinstance(reply, NoReply) else reply
 
     # ---- replies back (replica.work.Sink)
 

@@ -73,6 +73,7 @@ class Forward(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=18):
     request_id: the sender's number, unique on this connection; the answer repeats it.
     kind: `machines.interface.Kind` of all of them.
     resp3: whether replies are to be encoded for RESP3.
+    commands: none of kind READ: the one reply is to be the read index, in decimal digits.
     scopes, system: as in `machines.interface.Batch`.
     """
 

@@ -146,6 +146,13 @@ MACHINE_CASES = cases(
             ("SET a 1", OK),
             ("DIRTYGET a", b"1"),
             ("DIRTYGET", arity("dirtyget")),
+            ("DIRTYGET a MAXLAG 0", b"1"),
+            ("DIRTYGET a maxlag 100", b"1"),
+            ("DIRTYGET a MAXLAG -1", error("MAXLAG is negative")),
+            ("DIRTYGET a MAXLAG x", NOT_INTEGER),
+            ("DIRTYGET a MAXLAG", SYNTAX),
+            ("DIRTYGET a b 1", SYNTAX),
+            ("DIRTYGET a MAXLAG 1 1", SYNTAX),
         ]
     }
 )

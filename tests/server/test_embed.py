@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 import os
@@ -28,6 +29,7 @@ from raftkv.errors import (
     LastServer,
     MemberFailed,
     NoLeader,
+    NotDone,
     OutcomeUnknown,
     Removed,
     ServerStopped,
@@ -176,6 +178,19 @@ async def test_dirty_reads_can_be_disabled(opened: Callable[..., Any]) -> None:
     async with opened(settings={"client.dirty_reads": False}) as server:
         with pytest.raises(DirtyReadDisabled):
             await server.read_dirty("DIRTYTAKE", "a")
+
+
+async def test_a_dirty_read_may_ask_for_something_not_too_old(opened: Callable[..., Any]) -> None:
+    """It answers at once. Where nothing is known yet the leader is asked, and a later call knows."""
+    async with opened("redis") as server:
+        await server.write("SET", "a", "b")
+        with pytest.raises(NotDone, match="STALE"):
+            await server.read_dirty("DIRTYGET", "a", "MAXLAG", 10_000)
+        while True:
+            with contextlib.suppress(NotDone):
+                assert await server.read_dirty("DIRTYGET", "a", "MAXLAG", 10_000) == b"b"
+                break
+            await server.read("GET", "a")
 
 
 async def test_calls_do_not_wait_for_a_tick(opened: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:

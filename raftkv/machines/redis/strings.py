@@ -13,10 +13,11 @@ from raftkv.machines.redis.arguments import (
     EXPIRY_UNITS,
     deadline_from_options,
     extended_options,
+    integer,
     positive_deadline,
 )
 from raftkv.machines.redis.database import Database
-from raftkv.machines.redis.refusals import WRONG_TYPE, Refused
+from raftkv.machines.redis.refusals import SYNTAX, WRONG_TYPE, Refused
 from raftkv.machines.redis.rows import (
     KEY,
     KEYS,
@@ -30,7 +31,9 @@ from raftkv.machines.redis.rows import (
     one_of,
     row,
 )
-from raftkv.machines.replies import OK, Reply, wrong_arity
+from raftkv.machines.replies import OK, Error, Reply, wrong_arity
+
+NEGATIVE_LAG: Final = Error("ERR MAXLAG is negative")
 
 
 def string_at(db: Database, name: bytes) -> bytes | None:
@@ -58,6 +61,16 @@ def get(db: Database, argv: list[bytes]) -> Reply:
     if value is None or (db.overdue and db.is_due(argv[1])):
         return None
     return value if type(value) is bytes else WRONG_TYPE
+
+
+def dirtyget(db: Database, argv: list[bytes]) -> Reply:
+    """MAXLAG is the server's business, for it takes a clock; here it must only be well-formed."""
+    if len(argv) > 2:
+        if len(argv) != 4 or argv[2].lower() != b"maxlag":
+            raise Refused(SYNTAX)
+        if integer(argv[3]) < 0:
+            raise Refused(NEGATIVE_LAG)
+    return get(db, argv)
 
 
 def mget(db: Database, argv: list[bytes]) -> Reply:
@@ -243,14 +256,14 @@ ROWS: Final = (
     ),
     row(
         "dirtyget",
-        2,
-        get,
+        -2,
+        dirtyget,
         "readonly fast",
         kind=Kind.DIRTY,
         keys=(key_spec("RO access"),),
         since="1.0.0",
         summary="GET as the asked member has it: at once, possibly stale, also without a leader",
-        arguments=KEY,
+        arguments=(*KEY, argument("milliseconds", "integer", token="MAXLAG", flags=OPTIONAL)),
         **_STRING,
     ),
     row(

@@ -23,6 +23,7 @@ from raftkv.server.commands import (
     replication,
     sentinel,
     snapshots,
+    staleness,
     subscribe,
 )
 
@@ -39,6 +40,7 @@ ROWS: Final[tuple[Command, ...]] = (
     *members.ROWS,
     *snapshots.ROWS,
     *sentinel.ROWS,
+    *staleness.ROWS,
     *subscribe.ROWS,
     *other.ROWS,
 )

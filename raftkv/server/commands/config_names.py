@@ -25,6 +25,7 @@ CHANGEABLE: Final = frozenset(
         "client.requirepass",
         "client.routing",
         "client.dirty_reads",
+        "client.staleness_interval_ms",
         "client.idle_timeout_ms",
         "raft.proposals_inflight_max",
         "raft.no_leader_wait_ms",
