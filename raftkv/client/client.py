@@ -32,6 +32,7 @@ from raftkv.wire.words import Word
 
 CONNECT_MS_MAX = 1000
 LOOK_FOR_LEADER_S = 1.0
+CLOSE_S_MAX = 1.0
 WAIT_MS_MIN, WAIT_MS_MAX = 10, 500
 NOT_DONE_CODES = frozenset({"CLUSTERDOWN", "TRYAGAIN", "BUSY", "LOADING", "SESSIONSFULL", "STALE"})
 _CONNECTING_FAILED = (OSError, trio.TooSlowError, NotSent, Lost)
@@ -318,7 +319,8 @@ class Client:
     async def close(self) -> None:
         """Called at the end of the `async with`."""
         if self._session is not None and not self._session.ended:
-            with trio.move_on_after(1), trio.CancelScope(shield=True):
+            with trio.move_on_after(CLOSE_S_MAX) as scope:
+                scope.shield = True  # of the same scope: one within would keep the time limit out, too
                 try:
                     connection = await self._connection()
                     await self._session.close(connection)

@@ -3,14 +3,15 @@
     with raftkv.connect_sync(["127.0.0.1:7001"]) as client:
         client.call("SET", "greeting", "hello")
 
-Any number of threads may call at the same time. The thread is a daemon: a program that dies does not wait for it.
+Any number of threads may call at the same time. A call that is interrupted (Ctrl-C) leaves neither
+thread nor socket behind. The thread is a daemon: a program that dies does not wait for it.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import trio
@@ -47,7 +48,7 @@ class SyncClient:
 @contextmanager
 def connect_sync(addresses: Sequence[str], **options: Any) -> Iterator[SyncClient]:
     """A client for threads; the options are those of `connect`."""
-    started = threading.Event()
+    started, abandoned = threading.Event(), threading.Event()
     made: list[SyncClient] = []
     failed: list[BaseException] = []
     stop = trio.Event()
@@ -56,7 +57,8 @@ def connect_sync(addresses: Sequence[str], **options: Any) -> Iterator[SyncClien
         async with connect(addresses, **options) as client:
             made.append(SyncClient(client, trio.lowlevel.current_trio_token()))
             started.set()
-            await stop.wait()
+            if not abandoned.is_set():
+                await stop.wait()
 
     def run() -> None:
         try:
@@ -67,15 +69,20 @@ def connect_sync(addresses: Sequence[str], **options: Any) -> Iterator[SyncClien
             started.set()
 
     thread = threading.Thread(target=run, name="raftkv-client", daemon=True)
-    thread.start()
-    started.wait()
-    if failed:
-        raise _only(failed[0])
     try:
+        thread.start()
+        started.wait()
+        if failed:
+            raise _only(failed[0])
         yield made[0]
     finally:
-        made[0]._token.run_sync_soon(stop.set)
-        thread.join()
+        # Whoever presses Ctrl-C may do so before there is a client: the thread sees `abandoned`, or we see its client.
+        abandoned.set()
+        if made:
+            with suppress(trio.RunFinishedError):
+                made[0]._token.run_sync_soon(stop.set)
+        if thread.ident is not None:
+            thread.join()
 
 
 def _only(error: BaseException) -> BaseException:
