@@ -1,7 +1,8 @@
 """Receiving a snapshot: its bytes are written aside by the job thread; complete and verified, it is installed.
 
-Only the newest one announced is received. What a broken link has brought stays, so that the same or another leader
-goes on where it ended, as long as it is the same file (index, term and size; the checksums tell at the end).
+Only the newest one that a leader announces is received (the next leader may have an older one only). What a broken link
+has brought stays, so that the same or another leader goes on where it ended, as long as it is the same file (index,
+term and size; the checksums tell at the end).
 
 Nothing is acknowledged before it is written, which is what holds the sender back; and nothing is installed before the
 whole file has been read, checked, synced and has its name. A file that does not hold is dropped, and begins again.
@@ -26,6 +27,7 @@ class _Reception:
 
     def __init__(self, key: Key) -> None:
         self.key = key
+        self.leaders_term = 0
         self.queued = 0
         """Bytes handed to the job thread."""
         self.written = 0
@@ -74,9 +76,10 @@ class Receiving:
         key = (chunk.index, chunk.last_term, chunk.size_bytes)
         reception = self._reception
         if reception is None or reception.key != key:
-            if reception is not None and key < reception.key:
-                return  # of a leader that knew less
+            if reception is not None and key < reception.key and chunk.term == reception.leaders_term:
+                return  # overtaken by a newer one of the same leader
             reception = self._begin(key)
+        reception.leaders_term = chunk.term
         if not chunk.data:
             self._tell(chunk.index, reception.written)
         elif chunk.offset == reception.queued and chunk.offset + len(chunk.data) <= chunk.size_bytes:

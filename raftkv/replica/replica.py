@@ -688,6 +688,7 @@ class Replica:
         node, meta = self.node, info.meta
         if not node.install_snapshot(meta.index, meta.term, decode_membership(meta.membership)):
             return  # the log has come that far by itself
+        self.snapshots.on_installing(info)
         for work in self._proposals.on_skipped(meta.index):
             work.sink.on_unknown(OUTCOME_UNKNOWN)
         self._restore(info)

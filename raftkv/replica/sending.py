@@ -19,7 +19,6 @@ from typing import Final
 from raftkv.raft.messages import SnapshotChunk, SnapshotReply
 from raftkv.storage.interface import SnapshotInfo, SnapshotReader, SnapshotStore
 
-CHUNK_BYTES: Final = 256 * 1024
 WINDOW_CHUNKS: Final = 4
 SILENCE_MS_MAX: Final = 2000
 """An unanswered offer or chunk is followed by a new offer after so long."""
@@ -40,8 +39,9 @@ class _Transfer:
 class Sending:
     """`bytes_per_s_max` is for all members together; 0: no limit."""
 
-    def __init__(self, store: SnapshotStore, bytes_per_s_max: int) -> None:
+    def __init__(self, store: SnapshotStore, bytes_per_s_max: int, chunk_bytes: int) -> None:
         self._store = store
+        self._chunk_bytes = chunk_bytes
         self._bytes_per_s_max = bytes_per_s_max
         self._transfers: dict[int, _Transfer] = {}
         self._allowance = 0.0
@@ -96,10 +96,10 @@ class Sending:
         while (
             transfer.sent is not None
             and transfer.sent < info.size_bytes
-            and transfer.sent - transfer.acknowledged < WINDOW_CHUNKS * CHUNK_BYTES
+            and transfer.sent - transfer.acknowledged < WINDOW_CHUNKS * self._chunk_bytes
             and self._may_send(now_ms)
         ):
-            data = transfer.reader.read(transfer.sent, CHUNK_BYTES)
+            data = transfer.reader.read(transfer.sent, self._chunk_bytes)
             chunks.append(SnapshotChunk(term, meta.index, meta.term, info.size_bytes, transfer.sent, data))
             transfer.sent += len(data)
             self._allowance -= len(data)
@@ -109,7 +109,7 @@ class Sending:
         """A bucket that holds a tenth of a second's bytes, and at least one chunk."""
         if not self._bytes_per_s_max:
             return True
-        room = max(self._bytes_per_s_max / 10, CHUNK_BYTES)
+        room = max(self._bytes_per_s_max / 10, self._chunk_bytes)
         self._allowance = min(room, self._allowance + (now_ms - self._allowed_ms) * self._bytes_per_s_max / 1000)
         self._allowed_ms = now_ms
         return self._allowance > 0

@@ -42,10 +42,13 @@ class SnapshotSettings(msgspec.Struct, frozen=True):
     send_bytes_per_s_max: int = 0
     """For all members that are sent one, together; 0: as fast as they take it."""
 
+    send_chunk_bytes: int = 256 * 1024
+    """So much of one goes in a message: a heartbeat waits no longer than that takes."""
+
 
 class Snapshots:
-    """`on_taken(info)`: the log may be cut. `on_received(info)`: to be installed. `tell(index, offset)`: see
-    `Receiving`."""
+    """`on_taken(info)`: the log may be cut. `on_received(info)`: to be installed, if it is still of use (see
+    `on_installing`). `tell(index, offset)`: see `Receiving`."""
 
     def __init__(
         self,
@@ -60,7 +63,7 @@ class Snapshots:
         self.store = store
         self.settings = settings
         self.taking = Taking(store, settings.keep, self._on_taken, self._on_failed)
-        self.sending = Sending(store, settings.send_bytes_per_s_max)
+        self.sending = Sending(store, settings.send_bytes_per_s_max, settings.send_chunk_bytes)
         self.receiving = Receiving(store, self._on_received, tell, report)
         self.newest: SnapshotInfo | None = next(iter(store.list()), None)
         self._tell_taken = on_taken
@@ -71,6 +74,8 @@ class Snapshots:
         self._outcome: int | str = 0
         self._entries = 0
         self._bytes = 0
+        self._covered = (0, 0)
+        """Entries and bytes of which the one that is being taken would relieve the log."""
 
     # ---- taking
 
@@ -110,6 +115,7 @@ class Snapshots:
             self._report("snapshot", error)
             return
         self._serving = self._requested
+        self._covered = (self._entries, self._bytes)
         self._entries = self._bytes = 0
         self.taking.begin(meta, slices)
 
@@ -120,6 +126,8 @@ class Snapshots:
 
     def _on_failed(self, error: Exception) -> None:
         self._served, self._outcome = self._serving, str(error)
+        self._entries += self._covered[0]
+        self._bytes += self._covered[1]
         self._report("snapshot", error)
 
     # ---- between members
@@ -132,12 +140,16 @@ class Snapshots:
             self.sending.on_reply(sender, message, now_ms)
 
     def _on_received(self, info: SnapshotInfo) -> None:
+        self.taking.prune()
+        self._tell_received(info)
+
+    def on_installing(self, info: SnapshotInfo) -> None:
+        """The one that was received takes the place of the state, and of a snapshot that is being taken of it."""
         self.newest = info
         self._entries = self._bytes = 0
         if self.taking.under_way:
             self._served, self._outcome = self._serving, info.meta.index
         self.taking.abandon()
-        self._tell_received(info)
 
     def send(self, term: int, wanting: Iterable[int], now_ms: int) -> list[tuple[int, SnapshotChunk]]:
         """What is to be sent now to the members `wanting` one. Has one taken first when there is none."""

@@ -137,8 +137,12 @@ class Taking:
     def _on_finished(self, info: SnapshotInfo) -> None:
         self._end()
         self.last_failed = False
-        self.jobs.append(Job("prune", lambda: self._store.prune(self._keep), _ignore, _ignore))
+        self.prune()
         self._tell_taken(info)
+
+    def prune(self) -> None:
+        """A file has come: only so many of the newest are kept."""
+        self.jobs.append(Job("prune", lambda: self._store.prune(self._keep), _ignore, _ignore))
 
     def abandon(self) -> None:
         """Another snapshot has made this one useless."""

@@ -29,11 +29,19 @@ _decode = msgspec.msgpack.Decoder(_Content).decode
 class MemorySnapshotStore(SnapshotStore):
     def __init__(self) -> None:
         self.files: dict[SnapshotInfo, bytes] = {}
+        self.fails_next: OSError | StorageCorrupt | None = None
+        """What the next create, receive, write or finish raises, once."""
 
     def list(self) -> list[SnapshotInfo]:
         return sorted(self.files, key=lambda info: (info.meta.index, info.meta.term), reverse=True)
 
+    def fail_if_told(self) -> None:
+        error, self.fails_next = self.fails_next, None
+        if error is not None:
+            raise error
+
     def create(self, meta: SnapshotMeta) -> SnapshotWriter:
+        self.fail_if_told()
         return _Writer(self, meta)
 
     def open(self, info: SnapshotInfo) -> SnapshotReader:
@@ -42,6 +50,7 @@ class MemorySnapshotStore(SnapshotStore):
         return _Reader(self.files[info])
 
     def receive(self, index: int, term: int, size_bytes: int) -> SnapshotReceiver:
+        self.fail_if_told()
         return _Receiver(self, (index, term), size_bytes)
 
     def prune(self, keep: int) -> None:
@@ -58,9 +67,10 @@ class MemorySnapshotStore(SnapshotStore):
 
 
 class _Unfinished:
-    """What is not in the store yet."""
+    """What is not in the store yet; it ends with the first failure."""
 
     _ended = False
+    _store: MemorySnapshotStore
 
     def abandon(self) -> None:
         self._ended = True
@@ -68,6 +78,11 @@ class _Unfinished:
     def _check(self) -> None:
         if self._ended:
             raise OSError(errno.EBADF, "this snapshot was finished or given up before")
+        try:
+            self._store.fail_if_told()
+        except (OSError, StorageCorrupt):
+            self._ended = True
+            raise
 
 
 class _Writer(_Unfinished, SnapshotWriter):

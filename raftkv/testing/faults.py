@@ -5,9 +5,11 @@ Several may be under way at once. When the time for faults is over, `end_all` pu
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping, Sequence
 from random import Random
 
+from raftkv.errors import StorageCorrupt
 from raftkv.machines.interface import Kind
 from raftkv.machines.replies import Error, Reply
 from raftkv.testing.member import Member
@@ -83,6 +85,7 @@ class Faults:
         for member in self._members.values():
             member.disk.slow_factor = 1
             member.disk.fails_next = False
+            member.snapshots.fails_next = None
             member.resume()
             member.start()
 
@@ -218,6 +221,11 @@ class Faults:
         member = self._any()
         member.disk.fails_next = True
         self._schedule.after(self._duration_us() + 300_000, member.start)
+
+    def fail_job(self) -> None:
+        """The next work with a snapshot file fails: the disk is full, or has damaged what was written."""
+        damage = StorageCorrupt("the snapshot is damaged")
+        self._any().snapshots.fails_next = self._random.choice((OSError(errno.ENOSPC, "the disk is full"), damage))
 
     def wall_jump(self) -> None:
         clock = self._any().clock

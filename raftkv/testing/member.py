@@ -241,7 +241,7 @@ class Member:
         raise RuleBroken("a step ends", f"member {self.id} took {TURNS_MAX} turns")
 
     def _begin_job(self) -> None:
-        self._schedule.after(self._random.choice((20, 500, 20_000)), self._do_job, self.life)
+        self._schedule.after(self._random.choice(self._scenario.job_us), self._do_job, self.life)
 
     def _do_job(self, life: int) -> None:
         """The oldest job is carried out; what it leads to reaches the replica a moment later."""
@@ -251,7 +251,7 @@ class Member:
         result, error = None, None
         try:
             result = job.run()
-        except StorageCorrupt as raised:
+        except (OSError, StorageCorrupt) as raised:
             error = raised
         self._put(self._job_done, job, result, error)
         if self._jobs:

@@ -53,6 +53,9 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
 
     # ---- the rest of the world
     sync_us: tuple[int, int] = (200, 2000)
+    job_us: tuple[int, ...] = (20, 500, 20_000)
+    """One of these is how long a piece of work with a snapshot file takes."""
+
     drift_ppm_max: int = 0
     wall_spread_ms: int = 0
 
@@ -92,6 +95,8 @@ ALL_FAULTS = {
 }
 
 
+SNAPSHOT_FAULTS = {"fail_job": 4}
+
 OPERATORS = {"change_members": 4, "transfer_leader": 3, "take_snapshot": 2}
 """Not faults, but what may come in between them."""
 
@@ -103,6 +108,7 @@ def draw(seed: int) -> Scenario:
     datagrams = chance() < 0.4
     frames = chance() < 0.6
     by_life = Random(f"life/{seed}")
+    by_files = Random(f"snapshot files/{seed}")
     by_sessions = Random(f"sessions/{seed}")  # of its own: a seed stands for the same run as before there were any
     return Scenario(
         seed=seed,
@@ -111,7 +117,7 @@ def draw(seed: int) -> Scenario:
         members=choice((3, 3, 4, 5, 5)),
         spares=by_life.choice((0, 0, 1, 2)),
         machine=choice(("redis", "redis", "redis", "register")),
-        replica=_draw_settings(random, by_sessions, by_life),
+        replica=_draw_settings(random, by_sessions, by_life, by_files),
         duration_ms=choice((1500, 2500, 4000)),
         tick_ms=choice((10, 20, 40)),
         delay_us=choice(((50, 300), (100, 2000), (500, 15_000))),
@@ -122,6 +128,7 @@ def draw(seed: int) -> Scenario:
         frames=frames,
         damage=choice((0.0, 0.0, 0.002)) if frames else 0.0,
         sync_us=choice(((10, 100), (200, 2000), (1000, 30_000))),
+        job_us=by_files.choice(((20, 500, 20_000), (20_000, 100_000, 300_000))),
         drift_ppm_max=choice((0, 100, 50_000)),
         wall_spread_ms=choice((0, 50, 5000)),
         clients=random.randint(3, 6),
@@ -129,11 +136,11 @@ def draw(seed: int) -> Scenario:
         patience_ms=choice((300, 1500, 60_000)),
         expiring=chance() < 0.7,
         fault_interval_ms=choice(((30, 200), (100, 600), (300, 1500))),
-        faults=_draw_faults(random) | _draw_life(by_life),
+        faults=_draw_faults(random) | _draw_life(by_life) | by_files.choice(({}, {}, SNAPSHOT_FAULTS)),
     )
 
 
-def _draw_settings(random: Random, by_sessions: Random, by_life: Random) -> ReplicaSettings:
+def _draw_settings(random: Random, by_sessions: Random, by_life: Random, by_files: Random) -> ReplicaSettings:
     choice = random.choice
     election_ms_min = choice((100, 150, 400))
     return ReplicaSettings(
@@ -152,6 +159,7 @@ def _draw_settings(random: Random, by_sessions: Random, by_life: Random) -> Repl
             log_bytes_max=by_life.choice((500, 1 << 30)),
             keep=by_life.choice((1, 2)),
             send_bytes_per_s_max=by_life.choice((0, 0, 10_000)),
+            send_chunk_bytes=by_files.choice((20, 100, 1 << 18)),
         ),
         sessions=Limits(
             sessions_max=by_sessions.choice((2, 10_000)),

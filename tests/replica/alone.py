@@ -2,18 +2,22 @@
 
 member = Alone(machine)           leads, with its first entry applied
 member.write(b"SET", b"a")        -> the reply; None while it is held back
-member.restart(other_machine)     the process ends, the log stays
+member.restart(other_machine)     the process ends, log and snapshots stay
+member.do_job()                   the oldest work with snapshot files is carried out; until then it waits
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from random import Random
 
+from raftkv.errors import StorageCorrupt
 from raftkv.machines.interface import NO_SCOPES, Kind, StateMachine
 from raftkv.machines.replies import Error, Reply
 from raftkv.raft.membership import Membership
 from raftkv.replica import Replica, ReplicaSettings
+from raftkv.replica.jobs import Job
 from raftkv.storage.interface import Write
 from raftkv.storage.memory import MemoryLogStore
 from raftkv.storage.memory_snapshots import MemorySnapshotStore
@@ -47,11 +51,12 @@ class Catch:
 
 
 class Alone:
-    def __init__(self, machine: StateMachine, *, leads: bool = True, **settings: int) -> None:
+    def __init__(self, machine: StateMachine, *, leads: bool = True, **settings: object) -> None:
         self.now_ms = 1000
         self._writes: list[Write] = []
         self.store = MemoryLogStore()
         self.snapshots = MemorySnapshotStore()
+        self.jobs: deque[Job] = deque()
         self.settings = ReplicaSettings(**settings)  # type: ignore[arg-type]
         self.reported: list[tuple[str, Exception]] = []
         self.replica = self._replica(machine)
@@ -74,6 +79,7 @@ class Alone:
 
     def restart(self, machine: StateMachine, *, leads: bool = True) -> None:
         self.store = MemoryLogStore(self._writes)
+        self.jobs.clear()
         self.replica = self._replica(machine)
         if leads:
             self.advance(10)
@@ -87,11 +93,31 @@ class Alone:
         replica = self.replica
         while replica.needs_turn:
             turn = replica.turn(self.now_ms)
+            self.jobs += turn.jobs
             if turn.write is not None:
                 self._writes.append(turn.write)
                 self.store.append([turn.write])
                 replica.on_synced(turn.sequence)
             replica.apply(self.now_ms)
+
+    def do_job(self) -> str:
+        """Returns what it was."""
+        job = self.jobs.popleft()
+        result, error = None, None
+        try:
+            result = job.run()
+        except (OSError, StorageCorrupt) as raised:
+            error = raised
+        self.replica.on_job_done(job, result, error)
+        self.run()
+        return job.what
+
+    def do_jobs(self) -> list[str]:
+        """All that wait, and what they lead to."""
+        done = []
+        while self.jobs:
+            done.append(self.do_job())
+        return done
 
     def send(self, kind: Kind, *commands: list[bytes]) -> Catch:
         sink = Catch()

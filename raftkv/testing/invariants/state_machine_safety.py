@@ -1,5 +1,5 @@
 """State machine safety (paper, figure 3 and section 5.4.3): if a member has applied an entry at an index, no other ever
-applies a different one there. Seen from outside: members at the same applied index are in the same state. Only what is
+applies a different one there. Seen from outside: members at the same applied index are in the same state, and know the same members. Only what is
 committed is applied, in order.
 """
 
@@ -33,6 +33,6 @@ class StateMachineSafety(Invariant):
         self.require(applied > before, f"{member.id}: applied went back from {before} to {applied}")
         self.require(applied <= replica.node.log.commit, f"{member.id} applied {applied}, which is not committed")
         self._applied[member.id] = applied
-        state = replica.machine.state_hash() + replica.ledger.digest()
+        state = replica.machine.state_hash() + replica.ledger.digest() + replica.membership.encode()
         first = self._hashes.setdefault(applied, state)
         self.require(first == state, f"{member.id} has another state at {applied} than others had")
