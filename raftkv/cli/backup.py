@@ -74,6 +74,8 @@ def backup(
         _show(_make(member, password, str(file)))
     except Unreachable as error:
         raise NotDone(f"{error}; no backup was made") from error
+    except StorageCorrupt as error:
+        raise NotDone(f"what came is damaged, so no backup was made. {error}") from error
     except OSError as error:
         raise NotDone(f"{error.filename or file}: {error.strerror or error}; no backup was made") from error
 

@@ -93,7 +93,8 @@ def check_directories(data: Path, nodes: int) -> None:
     if found and found != set(range(1, nodes + 1)):
         raise YourFault(
             f"{data} holds a cluster of other members ({', '.join(f'node{n}' for n in sorted(found))}) and the "
-            f"number of members cannot be changed yet: use --nodes {max(found)} or another --data"
+            f"number of members is not changed by this command: use --nodes {max(found)} or another --data; "
+            "raftkv serve --join adds a member to a running cluster"
         )
 
 

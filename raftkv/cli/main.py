@@ -2,7 +2,7 @@
 
 Errors that were raised on purpose end as one red line on the error output, without a traceback. Exit codes:
 0 done, 1 the answer is no (no leader, a damaged log, a member that failed), 2 the input is wrong, 3 a member
-had to stop.
+had to stop, or its data or a backup is damaged.
 """
 
 from __future__ import annotations

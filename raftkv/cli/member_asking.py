@@ -18,7 +18,7 @@ from raftkv.cli.status import Status, fetch
 from raftkv.errors import NotDone, OutcomeUnknown, RaftkvError
 
 PATIENCE_S = 30.0
-"""For elections and members that start again, without anything getting on."""
+"""Without a leader that is at it: for elections, and for members that start again."""
 
 RETRY_S = 0.2
 REACH_S = 2.0
@@ -33,7 +33,7 @@ def carry_out(command: Sequence[str], at: str, password: str, tell: Tell) -> Any
     """The answer when it is done. `tell` hears meanwhile how the leader, or the member that was asked, sees it.
 
     Raises Refused when the cluster will not do it, NotDone when nobody could be asked, and OutcomeUnknown when
-    nothing got on for PATIENCE_S.
+    no leader was at it for PATIENCE_S.
     """
     return _Asking(command, at, password, tell).until_done()
 
@@ -54,13 +54,12 @@ class _Asking:
         self._command, self._password, self._tell = command, password, tell
         self._addresses = deque([at])
         """The next one to be asked is in front."""
-        self._was_sent = self._has_waited = False
+        self._was_sent = False
+        self._patient_until = time.monotonic() + PATIENCE_S
 
     def until_done(self) -> Any:
-        patient_until = time.monotonic() + PATIENCE_S
         while True:
             address = self._addresses[0]
-            self._has_waited = False
             try:
                 return self._ask(address)
             except Unreachable as error:
@@ -71,9 +70,7 @@ class _Asking:
                     raise
                 reason = f"{address}: {error}"
                 self._follow(error)
-            if self._has_waited:
-                patient_until = time.monotonic() + PATIENCE_S
-            if time.monotonic() >= patient_until:
+            if time.monotonic() >= self._patient_until:
                 raise self._given_up(reason)
             time.sleep(RETRY_S)
 
@@ -84,10 +81,12 @@ class _Asking:
             return connection.call_patiently(*self._command, look=lambda: self._look(address))
 
     def _look(self, address: str) -> None:
-        self._has_waited = True
         status = fetch(address, self._password, REACH_S)
         self._learn(status)
-        self._tell(leaders_view(status, self._password))
+        view = leaders_view(status, self._password)
+        if view.get("role") == "leader":
+            self._patient_until = time.monotonic() + PATIENCE_S
+        self._tell(view)
 
     def _learn(self, status: Status) -> None:
         for peer in status.get("peers", ()):

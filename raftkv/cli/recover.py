@@ -52,10 +52,8 @@ def recover(
         recovery.carry_out()
         now = datetime.now(UTC)
         report = _report(plan, now)
-        name = f"RECOVERED-{now:%Y%m%dT%H%M%SZ}.txt"
-        Files().replace_whole(str(directory), name, report.encode())
-    typer.echo(report)
-    typer.echo(f"This is kept in {directory / name}")
+        typer.echo(report)
+        typer.echo(_keep(directory, f"RECOVERED-{now:%Y%m%dT%H%M%SZ}.txt", report))
 
 
 def _ask(yes: bool) -> None:
@@ -66,6 +64,15 @@ def _ask(yes: bool) -> None:
     if not typer.confirm("Go on?"):
         typer.echo("nothing was changed")
         raise typer.Exit(1)
+
+
+def _keep(directory: Path, name: str, report: str) -> str:
+    """Says where the report is. It was done, whether or not there is room for a report."""
+    try:
+        Files().replace_whole(str(directory), name, report.encode())
+    except OSError as error:
+        return f"Keep this: it could not be written to {directory / name} ({error.strerror or error})"
+    return f"This is kept in {directory / name}"
 
 
 def _is_terminal() -> bool:

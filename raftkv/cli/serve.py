@@ -9,6 +9,8 @@ from __future__ import annotations
 import inspect
 import itertools
 import os
+import signal
+import sys
 import typing
 from collections.abc import Callable
 from pathlib import Path
@@ -98,6 +100,8 @@ def _with_settings(function: Callable[..., None]) -> Callable[..., None]:
 @_with_settings
 def serve(config: ConfigOption = None, **texts: str | None) -> None:
     """Run one member of a cluster until SIGTERM or Ctrl-C."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))  # until the server listens to them itself
     flags = {name.replace("_", "-"): text for name, text in texts.items() if text is not None}
     loaded = load(config, os.environ, flags)
     from raftkv.server import app  # late: --help and a wrong setting need not wait for the server's imports

@@ -20,15 +20,16 @@ FILE = "CLUSTER"
 
 
 class Founding(msgspec.Struct, frozen=True):
-    """`members`: id -> peer address."""
+    """`members`: id -> peer address. `name`: the setting cluster.name that the id was made from; empty: of others."""
 
     cluster_id: str
     members: dict[int, str]
+    name: str = ""
 
 
 def by_settings(settings: Settings) -> Founding:
     members = settings.cluster.members
-    return Founding(cluster_id(settings.cluster.name, members), dict(members))
+    return Founding(cluster_id(settings.cluster.name, members), dict(members), settings.cluster.name)
 
 
 def load(files: Files, data_dir: str) -> Founding | None:
@@ -47,11 +48,27 @@ def store(files: Files, data_dir: str, founding: Founding) -> None:
     files.replace_whole(data_dir, FILE, msgspec.json.encode(founding) + b"\n")
 
 
+def store_if_new(files: Files, data_dir: str, founding: Founding) -> None:
+    """For a directory whose log has just been opened for this cluster: from now on it knows, whatever the settings say."""
+    if FILE not in files.list(data_dir):
+        store(files, data_dir, founding)
+
+
+def set_aside(files: Files, data_dir: str, kept_as: str) -> str | None:
+    """Keep a member's data under another name; returns it, None when there is none. Raises OSError."""
+    if not files.list(data_dir):
+        return None
+    kept = f"{data_dir.rstrip('/')}.{kept_as}"
+    files.rename(data_dir.rstrip("/"), kept)
+    return kept
+
+
 def chosen(settings: Settings, found: Founding | None) -> Founding | None:
     """Which of the two holds; None: the members named by cluster.join are to be asked. Settings that name other first
     members than the directory hold, and are then refused by the log, which belongs to another cluster."""
     members: Mapping[int, str] = settings.cluster.members
     is_alone = list(members) == [settings.node.id]
-    if found is not None and (settings.cluster.join or is_alone or members == found.members):
+    is_same = found is not None and found.name in ("", settings.cluster.name)
+    if found is not None and is_same and (settings.cluster.join or is_alone or members == found.members):
         return found
     return None if settings.cluster.join else by_settings(settings)

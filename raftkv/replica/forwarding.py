@@ -39,6 +39,7 @@ class RemoteSink:
     """The leader's end: whatever becomes of the works of one Forward goes back to its origin."""
 
     remote = True
+    readonly = False
 
     def __init__(self, request_id: int, resp3: bool, reply_bytes_max: int, send: Callable[[Answer], None]) -> None:
         self.resp3 = resp3

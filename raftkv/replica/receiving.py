@@ -9,6 +9,7 @@ whole file has been read, checked, synced and has its name. A file that does not
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from typing import Any
 
@@ -31,12 +32,15 @@ class _Reception:
         self.receiver: SnapshotReceiver | None = None
 
     def write(self, data: bytes) -> None:
-        assert self.receiver is not None
-        self.receiver.write(data)
+        self._created().write(data)
 
     def finish(self) -> SnapshotInfo:
-        assert self.receiver is not None
-        return self.receiver.finish()
+        return self._created().finish()
+
+    def _created(self) -> SnapshotReceiver:
+        if self.receiver is None:
+            raise OSError(errno.ECANCELED, "its file could not be made")  # which has been told already
+        return self.receiver
 
     def drop(self) -> None:
         if self.receiver is not None:

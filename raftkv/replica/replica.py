@@ -801,13 +801,24 @@ class Replica:
                 work.sink.on_not_done(LEADERSHIP_LOST)
             else:
                 mine.append(work)
+        if leader_id is not None and not self.settings.forwards:
+            mine = _redirect(mine, leader_id)
         if leader_id is None:
             self._take_back(mine)
-        elif not self.settings.forwards:
-            for work in mine:
-                work.sink.on_redirect(leader_id)
         elif leader_id in self._connected:
             for message in self._forwarder.forward(mine, leader_id, self._now_ms, self.settings.entry_bytes_max):
                 self._sends.append((leader_id, message))
         else:
             self._take_back(mine)
+
+
+def _redirect(works: list[Work], leader_id: int) -> list[Work]:
+    """Tell the clients of `works` who leads. Returns what is carried there all the same: reads of READONLY
+    connections, and what operators ask for."""
+    carried = []
+    for work in works:
+        if work.kind is _ADMIN or (work.sink.readonly and work.kind is not _WRITE):
+            carried.append(work)
+        else:
+            work.sink.on_redirect(leader_id)
+    return carried

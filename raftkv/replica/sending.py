@@ -74,9 +74,13 @@ class Sending:
 
     def _begin(self, peer: int, now_ms: int) -> _Transfer | None:
         newest = self._store.list()[:1]
-        if not newest:
+        try:
+            readers = [(info, self._store.open(info)) for info in newest]
+        except OSError:
+            return None  # a newer one has just taken its place
+        if not readers:
             return None
-        transfer = _Transfer(newest[0], self._store.open(newest[0]), now_ms)
+        transfer = _Transfer(*readers[0], now_ms)
         self._transfers[peer] = transfer
         return transfer
 

@@ -10,6 +10,7 @@ the log. One that is abandoned (a newer one was installed) closes its slices, so
 
 from __future__ import annotations
 
+import errno
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, Final
@@ -59,12 +60,15 @@ class _Take:
         self.writer: SnapshotWriter | None = None
 
     def write(self, kind: int, data: bytes) -> None:
-        assert self.writer is not None
-        self.writer.write(kind, data)
+        self._created().write(kind, data)
 
     def finish(self) -> SnapshotInfo:
-        assert self.writer is not None
-        return self.writer.finish()
+        return self._created().finish()
+
+    def _created(self) -> SnapshotWriter:
+        if self.writer is None:
+            raise OSError(errno.ECANCELED, "its file could not be made")  # which has been told already
+        return self.writer
 
     def drop(self) -> None:
         if self.writer is not None:

@@ -38,6 +38,9 @@ class Sink(Protocol):
     remote: bool
     """Whether the commands came from another member: such are refused here, never sent on once more."""
 
+    readonly: bool
+    """Where clients are told who leads, whether this one's reads are carried there all the same (READONLY)."""
+
     def on_replies(self, replies: list[Reply], start: int, stop: int) -> None: ...
 
     def on_encoded(self, replies: Sequence[bytes]) -> None: ...

@@ -14,6 +14,7 @@ import gc
 import resource
 import signal
 import sys
+from collections.abc import AsyncIterator
 from typing import Any
 
 import trio
@@ -43,8 +44,10 @@ def run(settings: Settings) -> int:
 
 async def _serve(settings: Settings, log: Any) -> None:
     _tune_process()
-    async with run_server(settings, lambda: make_machine(settings), log=log, make_hub=Hub):
-        await _wait_for_signal(log)
+    # From here on, so that a member which is told to stop while it reads its log stops as well, and says so.
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with run_server(settings, lambda: make_machine(settings), log=log, make_hub=Hub):
+            await _wait_for_signal(signals, log)
 
 
 def _exit_code(error: ConfigError | Fatal | OSError, log: Any) -> int:
@@ -65,8 +68,7 @@ def _tune_process() -> None:
     gc.set_threshold(50_000, 20, 100)
 
 
-async def _wait_for_signal(log: Any) -> None:
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async for number in signals:
-            log.info("stopping", signal=signal.Signals(number).name)
-            return
+async def _wait_for_signal(signals: AsyncIterator[int], log: Any) -> None:
+    async for number in signals:
+        log.info("stopping", signal=signal.Signals(number).name)
+        return

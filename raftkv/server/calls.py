@@ -48,6 +48,7 @@ class Call:
 
     resp3 = True
     remote = False
+    readonly = False
 
     __slots__ = ("_count", "done", "kind", "outcome")
 

@@ -31,7 +31,7 @@ from raftkv.machines.interface import StateMachine
 from raftkv.server import driver as clock
 from raftkv.server.handle import EmbeddedServer
 from raftkv.server.hub import Hub
-from raftkv.server.joining import ask_to_join, peer_address
+from raftkv.server.joining import ask_to_be_demoted, ask_to_join, peer_address
 from raftkv.server.loading import make_machine, ready
 from raftkv.server.logs import library_log
 from raftkv.server.member import Plan
@@ -163,15 +163,27 @@ async def run_server(
         ports.close()
 
 
+async def _begin_anew(settings: Settings, files: Files, log: Any) -> None:
+    """A member whose data is damaged: it gives up its vote first, for without its data it does not know whom it has
+    voted for, or what it has promised to keep. `joining.ask_to_be_added` gives it back when the data is here again."""
+    if not settings.cluster.join:
+        raise ConfigError("cluster", "rebuild", True, "needs cluster.join: the client addresses of other members")
+    await ask_to_be_demoted(settings, log)
+    kept = founding.set_aside(files, settings.node.data_dir, f"rebuilt-{clock.wall_ms()}")
+    log.warning("data_set_aside", data_dir=settings.node.data_dir, kept_as=kept)
+
+
 async def _plan(settings: Settings, ports: Ports, log: Any) -> Plan:
     files = Files()
+    if settings.cluster.rebuild:
+        await _begin_anew(settings, files, log)
     began = founding.chosen(settings, founding.load(files, settings.node.data_dir))
     if began is None:
         began = await ask_to_join(settings, log)
-        founding.store(files, settings.node.data_dir, began)
     client = dataclasses.replace(settings.client, port=ports.client_port)
     identity = Identity(
         cluster_id=began.cluster_id,
+        cluster_name=began.name,
         member_id=settings.node.id,
         instance=clock.new_instance(),
         members=began.members,

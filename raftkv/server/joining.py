@@ -7,6 +7,7 @@ it at its peer address, and makes it a voter when it has caught up. Started agai
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import trio
@@ -61,6 +62,17 @@ async def ask_to_be_added(settings: Settings, log: Any) -> None:
     command: list[Word] = ["RAFT.NODE", "ADD", settings.node.id, peer_address(settings)]
     if settings.cluster.learner:
         command.append("LEARNER")
+    await _ask(settings, command, log)
+    log.info("joined", as_learner=settings.cluster.learner)
+
+
+async def ask_to_be_demoted(settings: Settings, log: Any) -> None:
+    """Returns when this member has no vote any more. Raises ConfigError when that is refused, as for the only voter."""
+    await _ask(settings, ["RAFT.NODE", "DEMOTE", settings.node.id], log)
+
+
+async def _ask(settings: Settings, command: Sequence[Word], log: Any) -> None:
+    """Have one of the members carry it out; again until it is done."""
     while True:
         for address in _addresses(settings):
             try:
@@ -73,6 +85,5 @@ async def ask_to_be_added(settings: Settings, log: Any) -> None:
                     raise ConfigError("cluster", "join", settings.cluster.join, str(error)) from error
                 log.warning("joining_delayed", by=address, reason=str(error))
             else:
-                log.info("joined", as_learner=settings.cluster.learner)
                 return
         await trio.sleep(RETRY_S)

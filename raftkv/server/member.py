@@ -8,14 +8,17 @@ for `supervisor.py` to say. All that a life has opened is closed with it, except
 
 from __future__ import annotations
 
+import contextlib
 from random import Random
 from typing import Any
 
 import msgspec
 import trio
 
-from raftkv.errors import Removed
+from raftkv.cluster import founding
+from raftkv.errors import NotVoter, Removed
 from raftkv.machines.interface import StateMachine
+from raftkv.raft.roles import Role
 from raftkv.raft.settings import RaftSettings
 from raftkv.replica import Replica, ReplicaSettings
 from raftkv.replica.sessions import Limits
@@ -34,9 +37,13 @@ from raftkv.server.peers import Identity, Peers
 from raftkv.server.ports import Ports, accept_clients
 from raftkv.server.server import Server
 from raftkv.settings import Settings
+from raftkv.storage.files import Files
 from raftkv.storage.interface import SnapshotStore
 from raftkv.storage.snapshots import SnapshotFiles
 from raftkv.storage.wal import Wal
+
+HAND_OVER_MS = 1000
+"""So long a leader that stops waits for another to take over."""
 
 STOP_GRACE_MS = 3000
 """Clients whose commands are under way when the member is told to stop get their replies within so long."""
@@ -65,6 +72,9 @@ def open_stores(plan: Plan, machine_name: str) -> tuple[Wal, SnapshotFiles]:
         on_event=lambda event, fields: (log.info if event == "wal_segment" else log.warning)(event, **fields),
     )
     try:
+        identity = plan.identity
+        began = founding.Founding(identity.cluster_id, identity.members, identity.cluster_name)
+        founding.store_if_new(Files(), settings.node.data_dir, began)
         snapshots = SnapshotFiles(
             settings.node.data_dir,
             cluster_id=plan.identity.cluster_id,
@@ -148,17 +158,31 @@ class Member:
             nursery.start_soon(peers.run, ports.peers())
             nursery.start_soon(accept_clients, ports.clients(), self.server.add_session, self._accepting, plan.log)
             nursery.start_soon(self._effects.run)
-            if plan.settings.cluster.join and plan.identity.member_id not in self.replica.node.membership.members:
+            if plan.settings.cluster.join and plan.identity.member_id not in self.replica.node.voters:
                 nursery.start_soon(ask_to_be_added, plan.settings, plan.log)
             nursery.start_soon(self._watch_role)
 
     async def drain(self) -> None:
-        """Take no new clients, and wait until those who wait for replies have them, as far as STOP_GRACE_MS allows."""
+        """Take no new clients, hand leadership over, and wait until those who wait for replies have them, as far as
+        STOP_GRACE_MS allows."""
         self.server.stopping = True
         self._accepting.cancel()
+        await self._hand_over()
         with trio.move_on_after(STOP_GRACE_MS / 1000):
             while self._is_busy:  # noqa: ASYNC110 (bounded)
                 await trio.sleep(TICK_INTERVAL_MS / 1000)
+
+    async def _hand_over(self) -> None:
+        """Have another voter lead, so that nobody waits for an election timeout. Bounded: it may not be possible."""
+        node = self.replica.node
+        if not node.leads_and_is_ready:
+            return
+        with contextlib.suppress(NotVoter):
+            node.transfer_leadership()
+            self.calls.wake()
+            with trio.move_on_after(HAND_OVER_MS / 1000):
+                while node.role is Role.LEADER:  # noqa: ASYNC110 (bounded)
+                    await trio.sleep(TICK_INTERVAL_MS / 1000)
 
     @property
     def _is_busy(self) -> bool:

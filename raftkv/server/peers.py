@@ -6,7 +6,8 @@ it belongs to the same cluster, and answers (HelloReply). After that the socket 
 hub. Whom to dial, and where, is what the newest membership in the log says; it may change at any time.
 
 Refused, and logged once for each stranger and reason: another protocol version, another cluster, a member that was
-removed, and a second process with the id of a member that is connected. An id that is not known here is let in: this
+removed, a second process with the id of a member that is connected, and a second link from the one that should be
+dialled. An id that is not known here is let in: this
 member may be the one that does not know the present members yet, and whose word counts is for the core to say.
 """
 
@@ -57,6 +58,8 @@ class Identity(msgspec.Struct, frozen=True):
     peer_address: str
     client_address: str
     machine_version: int = 1
+    cluster_name: str = ""
+    """That the cluster's id was made from, if this member knows."""
 
     @property
     def founders(self) -> Membership:
@@ -137,6 +140,10 @@ class Peers:
             await trio.sleep(wait_ms * self._jitter.uniform(0.5, 1.0) / 1000)
             return min(wait_ms * 2, settings.reconnect_ms_max)
         self._forget(peer_id)
+        if peer_id < self._identity.member_id and self._links.get(peer_id) is not None:
+            # It has dialled meanwhile, and what is under way on that link must not be lost for a second one.
+            await trio.aclose_forcefully(stream)
+            return settings.reconnect_ms_min
         self._links.add(_take_socket(stream), peer_id, reply.instance, reply.client_address, reply.machine_version)
         return settings.reconnect_ms_min
 
@@ -215,6 +222,8 @@ class Peers:
             # process let in here would vote once more in the first one's name. When the first is really gone, its
             # connection ends by itself: at once with the process, within KEEPALIVE_S with the machine.
             return f"another process is connected as member {hello.member_id}"
+        if link is not None and hello.member_id > identity.member_id:
+            return "connected already"
         return None
 
     def _was_removed(self, hello: Hello) -> bool:

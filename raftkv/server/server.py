@@ -15,9 +15,11 @@ from raftkv.server.effects import EffectStats
 from raftkv.server.hub import Hub
 from raftkv.server.limits import command_bytes_max
 from raftkv.server.session import Session
+from raftkv.server.watch import LeaderWatch
 from raftkv.settings import Settings
 
 if TYPE_CHECKING:
+    from raftkv.server.commands.cluster_keys import Walk
     from raftkv.server.links import Links
 
 
@@ -73,7 +75,11 @@ class Server:
         self.effects = EffectStats()
         self.sessions: dict[int, Session] = {}
         self.parked: set[Session] = set()
+        self.key_walk: Walk | None = None
+        """The one walk over all keys that is under way."""
+
         self._last_session_id = 0
+        self.watch = LeaderWatch(self)
 
     now_ms = staticmethod(driver.now_ms)
     wall_ms = staticmethod(driver.wall_ms)
@@ -87,6 +93,18 @@ class Server:
         if member_id == self.settings.node.id:
             return self.settings.client.address
         return self.links.client_addresses.get(member_id)
+
+    def reachable_leader(self) -> int | None:
+        """The leader to whom a client may be sent: its address is known, and this member is connected to it.
+
+        A killed leader is believed in until the election timeout. A client that was sent to it meanwhile would come
+        back at once, again and again, and has used up its tries before there is another.
+        """
+        leader_id = self.replica.node.leader_id
+        if leader_id is None or self.client_address_of(leader_id) is None:
+            return None
+        is_connected = leader_id == self.replica.node.id or self.links.get(leader_id) is not None
+        return leader_id if is_connected else None
 
     def add_session(self, sock: socket.socket, address: str, local_address: str) -> None:
         """Serve a client whose connection was just accepted, unless there are too many."""
@@ -105,17 +123,20 @@ class Server:
     def on_session_closed(self, session: Session, reason: str) -> None:
         self.sessions.pop(session.id, None)
         self.parked.discard(session)
+        self.watch.subscribers.pop(session.id, None)
         if "limit" in reason:
             self.log.warning("client_cut_off", client=session.address, reason=reason)
         else:
             self.log.debug("client_closed", client=session.address, reason=reason)
 
     def on_tick(self) -> None:
-        """A few times a second: parked clients, and those who have been silent for too long."""
+        """Many times a second: who leads, parked clients, and those who have been silent for too long."""
+        self.watch.on_tick()
         for session in list(self.parked):
             session.poll_parked()
         idle_ms = self.settings.client.idle_timeout_ms
         if idle_ms:
             limit_ms = self.now_ms() - idle_ms
-            for session in [s for s in self.sessions.values() if s.last_active_ms < limit_ms and not s.busy]:
-                session.close("idle")
+            for session in [s for s in self.sessions.values() if s.last_active_ms < limit_ms]:
+                if not session.busy and not session.subscriptions:  # these wait for something
+                    session.close("idle")

@@ -17,20 +17,21 @@ Commands of kind LOCAL are the connection's own and answered here. Most of them 
 from __future__ import annotations
 
 import socket
-from binascii import crc_hqx
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from raftkv.errors import ProtocolError
 from raftkv.machines.interface import NO_SCOPES, Command, Kind
-from raftkv.machines.replies import Error, Reply, unknown_command, wrong_arity
+from raftkv.machines.replies import Error, Push, Reply, unknown_command, wrong_arity
 from raftkv.server.connection import DATA, Connection
+from raftkv.server.slots import hash_slot
 from raftkv.wire.resp import RequestParser, whole_command
 from raftkv.wire.resp_encode import encode, encode_many, encode_one
 
 if TYPE_CHECKING:
     from raftkv.server.server import Server
+    from raftkv.server.watch import Subscriptions
 
 RECEIVE_BYTES_MIN = 448
 """Small enough for CPython's own allocator of small objects; it grows with what a client sends at once."""
@@ -48,6 +49,11 @@ _DIRTY_VALUE = int(Kind.DIRTY)
 
 NOAUTH = Error("NOAUTH Authentication required.")
 ALLOWED_WITHOUT_AUTH = frozenset({"auth", "hello", "quit", "reset"})
+ALLOWED_WHILE_SUBSCRIBED = frozenset(
+    {"subscribe", "psubscribe", "unsubscribe", "punsubscribe", "ping", "quit", "reset"}
+)
+"""In RESP2, where a client could not tell a reply from a message."""
+
 TOO_LARGE = Error("ERR the command is too large to be replicated (peer.frame_bytes_max)")
 DIRTY_READS_DISABLED = Error("ERR Dirty reads are disabled on this member (client.dirty_reads)")
 
@@ -89,11 +95,13 @@ class Session(Connection):
         "local_address",
         "name",
         "parser",
+        "readonly",
         "received_bytes",
         "replies_off",
         "reply_skip",
         "resp3",
         "server",
+        "subscriptions",
         "total_commands",
     )
 
@@ -111,6 +119,8 @@ class Session(Connection):
         self.total_commands = 0
         self.db = 0
         self.resp3 = False
+        self.readonly = False
+        self.subscriptions: Subscriptions | None = None
         self.authenticated = not server.settings.client.requirepass
         self.replies_off = False
         self.reply_skip = 0
@@ -262,7 +272,7 @@ class Session(Connection):
             if kind < lowest:
                 lowest = kind
         else:
-            if self.authenticated and not self.replies_off and not self.reply_skip:
+            if self.authenticated and not self.replies_off and not self.reply_skip and not self.subscriptions:
                 self._slots = None
                 self.last_command = commands[-1][0]
                 scopes = dict.fromkeys(range(len(commands)), self.db) if self.db else NO_SCOPES
@@ -330,6 +340,11 @@ class Session(Connection):
             return wrong_arity(row.name)
         if not self.authenticated and row.name not in ALLOWED_WITHOUT_AUTH:
             return NOAUTH
+        if self.subscriptions and not self.resp3 and row.name not in ALLOWED_WHILE_SUBSCRIBED:
+            return Error(
+                f"ERR Can't execute '{row.name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are"
+                " allowed in this context"
+            )
         if row.kind is Kind.DIRTY and not self.server.settings.client.dirty_reads:
             return DIRTY_READS_DISABLED
         return None
@@ -426,6 +441,7 @@ class Session(Connection):
             or self.close_when_sent
             or self.replies_off
             or self.reply_skip
+            or self.subscriptions
         )
         if not self._plain:
             self._look_for_more()
@@ -442,15 +458,14 @@ class Session(Connection):
         first = row.keys[0] if row is not None else 0
         if not 0 < first < len(argv):
             return 0
-        key = argv[first]
-        start = key.find(b"{")
-        if start >= 0:
-            end = key.find(b"}", start + 1)
-            if end > start + 1:
-                key = key[start + 1 : end]
-        return crc_hqx(key, 0) % 16384
+        return hash_slot(argv[first])
 
     # ---- for the connection's own commands
+
+    def push(self, message: Push) -> None:
+        """Send what no command has asked for."""
+        self._plain = False
+        self.send_soon(encode(message, self.resp3))
 
     def park(self, poll: Callable[[], Reply | NoReply]) -> NoReply:
         """Answer later: `poll` is asked again every tick until it returns a reply. To be returned by the handler."""

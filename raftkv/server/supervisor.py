@@ -17,6 +17,7 @@ from typing import Final
 
 import trio
 
+from raftkv.cluster import founding
 from raftkv.errors import Fatal, MemberFailed, RaftkvError, Removed
 from raftkv.machines.interface import StateMachine
 from raftkv.server import driver as clock
@@ -32,10 +33,9 @@ NORMAL: Final = "normal"
 def set_aside(plan: Plan) -> None:
     """Keep the data of a member that was removed under another name: it must not come back as a member by itself, and
     what only it had is not to be lost."""
-    data_dir = plan.settings.node.data_dir.rstrip("/")
-    kept = f"{data_dir}.removed-{clock.wall_ms()}"
+    data_dir = plan.settings.node.data_dir
     try:
-        Files().rename(data_dir, kept)
+        kept = founding.set_aside(Files(), data_dir, f"removed-{clock.wall_ms()}")
     except OSError as error:
         plan.log.warning("data_not_set_aside", data_dir=data_dir, reason=str(error))
     else:

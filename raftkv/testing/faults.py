@@ -22,6 +22,7 @@ class _Nobody:
 
     resp3 = False
     remote = False
+    readonly = False
 
     def on_replies(self, replies: list[Reply], start: int, stop: int) -> None:
         pass

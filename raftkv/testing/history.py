@@ -62,6 +62,7 @@ class RecordingSink:
     """
 
     remote = False
+    readonly = False
 
     def __init__(self, what: Operation, resp3: bool, on_answer: Callable[[Outcome, list[object]], None]) -> None:
         self.resp3 = resp3

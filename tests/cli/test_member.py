@@ -24,7 +24,8 @@ TRY_AGAIN = Exception("TRYAGAIN The leader changed")
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(member_asking, "RETRY_S", 0)
+    monkeypatch.setattr(member_asking, "RETRY_S", 0.001)
+    monkeypatch.setattr(member_asking, "PATIENCE_S", 2)
     monkeypatch.setattr(resp, "LOOK_S", 0.001)
 
 
@@ -110,6 +111,20 @@ def test_patience_ends_and_says_that_it_may_have_been_done(monkeypatch: pytest.M
         pytest.raises(OutcomeUnknown, match=r"TRYAGAIN.*harmless"),
     ):
         ask(address)
+
+
+def test_to_wait_for_a_leader_that_never_comes_ends_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each attempt takes a while, since the member waits for a leader before it refuses: that is no progress."""
+    monkeypatch.setattr(member_asking, "PATIENCE_S", 0)
+    looked = threading.Event()
+
+    def refuse_late(_command: list[str]) -> object:
+        looked.wait(10)
+        return Exception("CLUSTERDOWN no leader")
+
+    lost = {"HELLO": HELLO, "RAFT.STATUS": status(1, leader=None), "RAFT.NODE": refuse_late}
+    with member(lost) as address, pytest.raises(OutcomeUnknown, match="CLUSTERDOWN"):
+        ask(address, lambda _status: looked.set())
 
 
 def test_where_nobody_is_nothing_was_done(monkeypatch: pytest.MonkeyPatch) -> None:

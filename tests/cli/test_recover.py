@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -80,6 +82,18 @@ def test_piped_it_does_nothing_without_yes(directory: Path) -> None:
     assert isinstance(result.exception, YourFault)
     assert "--yes" in str(result.exception)
     assert last_index(directory) == 5
+
+
+def test_a_report_that_cannot_be_kept_is_shown(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(recover_module, "Files", lambda: SimpleNamespace(replace_whole=full))
+    result = run(directory, OWN, "--yes")
+    assert result.exit_code == 0
+    assert "Recovered on" in result.output
+    assert "Keep this: it could not be written" in result.output
+    assert last_index(directory) == 6
 
 
 def test_members_are_needed(directory: Path) -> None:

@@ -500,6 +500,7 @@ def test_redirects_and_dirty_reads(tmp_path: Path) -> None:
     """routing = redirect: MOVED with the slot of Redis Cluster and the leader's client address."""
     with Cluster(tmp_path, 3, "--client-routing", "redirect", "--client-dirty-reads", "no") as cluster:
         leader = cluster.wait_leader()
+        cluster.wait_equal()
         follower = next(member for member in cluster if member is not leader)
         with leader.client() as client:
             assert client("SET", "foo", "1") == b"OK"

@@ -342,6 +342,7 @@ def test_dev(tmp_path: Path) -> None:
         process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
     try:
         wait_until("one leads", lambda: any((m.status() or {}).get("role") == "leader" for m in members))
+        wait_until("all answer", lambda: all(m.status() for m in members))
         with members[1].client() as client:
             assert client("SET", "a", "1") == b"OK"
         pids = []

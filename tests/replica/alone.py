@@ -24,6 +24,7 @@ class Catch:
 
     resp3 = True
     remote = False
+    readonly = False
 
     def __init__(self) -> None:
         self.replies: list[Reply] | None = None

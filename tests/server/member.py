@@ -79,7 +79,7 @@ class Cluster:
             log=Log(),
         )
         self.server.now_ms = lambda: self.now_ms
-        self.server.started_ms = self.now_ms
+        self.server.started_ms = self.server.watch.since_ms = self.now_ms
         self.replicas[1].node.campaign()
         self.run()
 

@@ -95,7 +95,7 @@ def test_internal_commands_and_forged_ones_are_unknown(cluster: Cluster, client:
     heard: list[object] = []
 
     class Sink:
-        resp3 = remote = False
+        resp3 = remote = readonly = False
 
         def on_replies(self, replies: list[object], start: int, stop: int) -> None:
             heard.extend(replies[start:stop])

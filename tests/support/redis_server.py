@@ -12,6 +12,7 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, BinaryIO, Self
 
 from raftkv.machines.replies import Error, NullArray, Push, SetReply, Simple, Verbatim
@@ -49,6 +50,23 @@ def _start(directory: str, options: tuple[str, ...]) -> tuple[subprocess.Popen[b
     raise RuntimeError("redis-server does not start")
 
 
+@contextlib.contextmanager
+def start_redis_sentinel(master_port: int, name: str = "mymaster") -> Iterator[int]:
+    """A sentinel of one, which watches the redis-server on `master_port`. Yields the sentinel's port."""
+    with tempfile.TemporaryDirectory() as directory:
+        config = Path(directory) / "sentinel.conf"
+        port = free_port()
+        config.write_text(f"port {port}\nbind 127.0.0.1\nsentinel monitor {name} 127.0.0.1 {master_port} 1\n")
+        process = subprocess.Popen(["redis-server", config, "--sentinel"], stdout=subprocess.PIPE)
+        try:
+            assert process.stdout is not None
+            assert any(b"+monitor" in line for line in process.stdout)
+            yield port
+        finally:
+            process.kill()
+            process.communicate()
+
+
 def free_port() -> int:
     """A port of this host that nobody listens on just now."""
     with socket.socket() as probe:
@@ -70,8 +88,14 @@ class RespConnection:
         return self.pipeline([list(argv)])[0]
 
     def pipeline(self, commands: list[list[bytes]]) -> list[Any]:
+        self.send(*commands)
+        return [self.receive() for _ in commands]
+
+    def send(self, *commands: list[bytes]) -> None:
         self._socket.sendall(b"".join(map(encode_command, commands)))
-        return [read_reply(self._file) for _ in commands]
+
+    def receive(self) -> Any:
+        return read_reply(self._file)
 
     def close(self) -> None:
         self._file.close()

@@ -12,6 +12,7 @@ from raftkv.machines.interface import Command, command_table
 from raftkv.server.commands import (
     basic,
     client,
+    cluster,
     command,
     config,
     info,
@@ -20,13 +21,16 @@ from raftkv.server.commands import (
     other,
     raft,
     replication,
+    sentinel,
     snapshots,
+    subscribe,
 )
 
 ROWS: Final[tuple[Command, ...]] = (
     *basic.ROWS,
     *login.ROWS,
     *client.ROWS,
+    *cluster.ROWS,
     *command.ROWS,
     *config.ROWS,
     *info.ROWS,
@@ -34,6 +38,8 @@ ROWS: Final[tuple[Command, ...]] = (
     *raft.ROWS,
     *members.ROWS,
     *snapshots.ROWS,
+    *sentinel.ROWS,
+    *subscribe.ROWS,
     *other.ROWS,
 )
 

@@ -19,9 +19,11 @@ DATABASE_OUT_OF_RANGE: Final = Error("ERR DB index is out of range")
 _NO_INT: Final = Error("ERR value is out of range, value must between -2147483648 and 2147483647")
 
 
-def ping(session: Session, argv: list[bytes]) -> Reply:  # noqa: ARG001
+def ping(session: Session, argv: list[bytes]) -> Reply:
     if len(argv) > 2:
         return wrong_arity("ping")
+    if session.subscriptions and not session.resp3:
+        return [b"pong", *(argv[1:] or [b""])]  # in the shape of a message
     return argv[1] if len(argv) == 2 else PONG
 
 

@@ -52,6 +52,7 @@ def line(session: Session) -> bytes:
     """A connection as CLIENT LIST shows it, line end included. Times are in seconds, sizes in bytes."""
     now_ms = session.server.now_ms()
     query_bytes = session.parser.buffered_bytes
+    subscriptions = session.subscriptions
     fields = {
         "id": session.id,
         "addr": session.address,
@@ -60,10 +61,10 @@ def line(session: Session) -> bytes:
         "name": session.name.decode(),
         "age": (now_ms - session.connected_ms) // 1000,
         "idle": (now_ms - session.last_active_ms) // 1000,
-        "flags": "b" if session in session.server.parked else "N",
+        "flags": "b" if session in session.server.parked else "P" if subscriptions else "N",
         "db": session.db,
-        "sub": 0,
-        "psub": 0,
+        "sub": len(subscriptions.channels) if subscriptions else 0,
+        "psub": len(subscriptions.patterns) if subscriptions else 0,
         "ssub": 0,
         "multi": -1,
         "qbuf": query_bytes,

@@ -6,7 +6,7 @@ The table is the machine's commands and the connection's own together (`Server.c
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from raftkv.machines.interface import Command
 from raftkv.machines.redis.glob import glob_matcher
@@ -164,7 +164,7 @@ _FILTER_ARGUMENT = {
 _NAMES = (argument("command-name", "string", flags=[*OPTIONAL, *MULTIPLE]),)
 _UNORDERED = ("nondeterministic_output_order",)
 _PLAIN = {"flags": "loading stale", "acl": "slow connection", "group": "server"}
-_PER_COMMAND = {**_PLAIN, "complexity": "O(N) where N is the number of commands asked for"}
+_PER_COMMAND: dict[str, Any] = {**_PLAIN, "complexity": "O(N) where N is the number of commands asked for"}
 _PER_ARGUMENT = {**_PLAIN, "complexity": "O(N) where N is the number of arguments"}
 _SUBCOMMANDS: tuple[Command, ...] = (
     local("command|count", 2, count, since="2.8.13", summary="Counts the commands", complexity="O(1)", **_PLAIN),

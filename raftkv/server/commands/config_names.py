@@ -158,7 +158,7 @@ _REDIS_NAMES: Final = (
     ),
     Name("appendfsync", lambda settings: "always" if settings.storage.fsync == "always" else "no"),
     _constant("appendonly", "yes"),
-    _constant("cluster-enabled", "no"),
+    Name("cluster-enabled", lambda settings: "yes" if settings.client.routing == "redirect" else "no"),
     _constant("daemonize", "no"),
     _constant("maxmemory", "0"),
     _constant("maxmemory-policy", "noeviction"),

@@ -6,7 +6,6 @@ few that monitoring tools insist on.
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import os
 import resource
@@ -16,7 +15,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from raftkv.server.commands.rows import REDIS_VERSION
-from raftkv.server.commands.view import host_and_port, leader_address, leads, peers
+from raftkv.server.commands.view import forty_digits, host_and_port, is_cluster, leader_address, leads, mode, peers
 from raftkv.storage.files import Files
 
 if TYPE_CHECKING:
@@ -42,14 +41,14 @@ def _server(server: Server) -> Fields:
     uptime_s = (server.now_ms() - server.started_ms) // 1000
     return {
         "redis_version": REDIS_VERSION,
-        "redis_mode": "standalone",
+        "redis_mode": mode(server),
         "raftkv_version": raftkv_version(),
         "os": f"{system.sysname} {system.release} {system.machine}",
         "arch_bits": 64 if sys.maxsize > 2**32 else 32,
         "multiplexing_api": "epoll",
         "python_version": sys.version.split()[0],
         "process_id": os.getpid(),
-        "run_id": _forty_digits(f"{server.cluster_id} {server.settings.node.id} {os.getpid()} {server.started_ms}"),
+        "run_id": forty_digits(f"{server.cluster_id} {server.settings.node.id} {os.getpid()} {server.started_ms}"),
         "tcp_port": server.settings.client.port,
         "server_time_usec": server.wall_ms() * 1000,
         "uptime_in_seconds": uptime_s,
@@ -57,11 +56,6 @@ def _server(server: Server) -> Fields:
         "executable": sys.executable,
         "config_file": "",
     }
-
-
-def _forty_digits(text: str) -> str:
-    """An identity of the length that Redis's have."""
-    return hashlib.sha256(text.encode()).hexdigest()[:40]
 
 
 def _clients(server: Server) -> Fields:
@@ -139,6 +133,7 @@ def _persistence(server: Server) -> Fields:
 
 def _stats(server: Server) -> Fields:
     stats = server.stats
+    subscribed = [each for session in server.watch.subscribers.values() if (each := session.subscriptions)]
     return {
         "total_connections_received": stats.connections,
         "total_commands_processed": stats.commands,
@@ -148,8 +143,8 @@ def _stats(server: Server) -> Fields:
         "client_query_buffer_limit_disconnections": stats.query_buffer_limit_disconnections,
         "client_output_buffer_limit_disconnections": stats.output_buffer_limit_disconnections,
         "evicted_keys": 0,
-        "pubsub_channels": 0,
-        "pubsub_patterns": 0,
+        "pubsub_channels": len({name for each in subscribed for name in each.channels}),
+        "pubsub_patterns": len({name for each in subscribed for name in each.patterns}),
     }
 
 
@@ -157,7 +152,7 @@ def _replication(server: Server) -> Fields:
     log = server.replica.node.log
     common = {
         "master_failover_state": "no-failover",
-        "master_replid": _forty_digits(server.cluster_id),
+        "master_replid": forty_digits(server.cluster_id),
         "master_repl_offset": log.commit,
     }
     if not leads(server):
@@ -196,8 +191,8 @@ def _nothing(server: Server) -> Fields:  # noqa: ARG001
     return {}
 
 
-def _cluster(server: Server) -> Fields:  # noqa: ARG001
-    return {"cluster_enabled": 0}
+def _cluster(server: Server) -> Fields:
+    return {"cluster_enabled": int(is_cluster(server))}
 
 
 def _raft(server: Server) -> Fields:

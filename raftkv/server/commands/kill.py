@@ -20,9 +20,9 @@ CLIENT_TYPES: Final = frozenset({b"normal", b"master", b"slave", b"replica", b"p
 Filter = Callable[["Session"], bool]
 
 
-def client_types(session: Session) -> frozenset[bytes]:  # noqa: ARG001
-    """The names of the client's type. Members do not come through the client port: everyone is normal."""
-    return frozenset({b"normal"})
+def client_types(session: Session) -> frozenset[bytes]:
+    """The names of the client's type. Members do not come through the client port."""
+    return frozenset({b"pubsub" if session.subscriptions else b"normal"})
 
 
 def unknown_type(name: bytes) -> Error | None:

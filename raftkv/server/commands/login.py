@@ -15,6 +15,8 @@ from raftkv.machines.redis.rows import OPTIONAL, argument
 from raftkv.machines.replies import OK, Error, Reply, Simple
 from raftkv.raft.roles import Role
 from raftkv.server.commands.rows import REDIS_VERSION, SYNTAX_ERROR, local, shown
+from raftkv.server.commands.subscribe import end as end_subscriptions
+from raftkv.server.commands.view import mode
 
 if TYPE_CHECKING:
     from raftkv.server.session import Session
@@ -106,7 +108,7 @@ def _greeting(session: Session) -> Reply:
         b"version": REDIS_VERSION.encode(),
         b"proto": 3 if session.resp3 else 2,
         b"id": session.id,
-        b"mode": b"standalone",
+        b"mode": mode(session.server).encode(),
         b"role": b"master" if leads else b"replica",
         b"modules": [],
     }
@@ -115,6 +117,8 @@ def _greeting(session: Session) -> Reply:
 def reset(session: Session, argv: list[bytes]) -> Reply:  # noqa: ARG001
     session.db = 0
     session.resp3 = False
+    session.readonly = False
+    end_subscriptions(session)
     session.name = b""
     session.replies_off = False
     session.reply_skip = 0

@@ -26,6 +26,7 @@ class _Asked:
     """What one client waits for (replica.work.Sink)."""
 
     remote = False
+    readonly = False
 
     def __init__(self, session: Session) -> None:
         self.resp3 = session.resp3

@@ -1,4 +1,4 @@
-"""Commands of no family: LOLWUT, DEBUG, and the cluster commands that only say that this is no Redis Cluster."""
+"""Commands of no family: LOLWUT and DEBUG."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from raftkv.machines.numbers import parse_integer
 from raftkv.machines.redis.rows import OPTIONAL, argument
 from raftkv.machines.replies import OK, Error, Reply, Verbatim
 from raftkv.server import driver
-from raftkv.server.commands.rows import NOT_AN_INTEGER, REDIS_VERSION, help_reply, local, shown, unknown_subcommand
+from raftkv.server.commands.rows import NOT_AN_INTEGER, REDIS_VERSION, help_reply, local, shown
 
 if TYPE_CHECKING:
     from raftkv.server.session import Session
 
-NO_CLUSTER: Final = Error("ERR This instance has cluster support disabled")
 DEBUG_REFUSED: Final = Error(
     'ERR DEBUG command not allowed. If the enable-debug-command option is set to "local", you can run it from a local'
     " connection, otherwise you need to set this option in the configuration file, and then restart the server."
@@ -66,26 +65,6 @@ def _seconds(text: bytes) -> float:
     return seconds if 0 < seconds < float("inf") else 0.0
 
 
-# The cluster commands
-
-
-def no_cluster(session: Session, argv: list[bytes]) -> Reply:  # noqa: ARG001
-    return NO_CLUSTER
-
-
-def cluster(session: Session, argv: list[bytes]) -> Reply:  # noqa: ARG001
-    subcommand = argv[1].lower()
-    if subcommand == b"help":
-        return help_reply("cluster", ("(any)", "    Refused: this is not a Redis Cluster. See RAFT.STATUS."))
-    return NO_CLUSTER if subcommand in CLUSTER_SUBCOMMANDS else unknown_subcommand("cluster", argv[1])
-
-
-CLUSTER_SUBCOMMANDS: Final = frozenset(
-    b"addslots addslotsrange bumpepoch count-failure-reports countkeysinslot delslots delslotsrange failover flushslots"
-    b" forget getkeysinslot info keyslot links meet myid nodes replicas replicate reset saveconfig set-config-epoch"
-    b" setslot shards slaves slots".split()
-)
-_CLUSTER = {"acl": "fast connection", "group": "cluster", "since": "3.0.0", "complexity": "O(1)"}
 ROWS: tuple[Command, ...] = (
     local(
         "lolwut",
@@ -108,18 +87,5 @@ ROWS: tuple[Command, ...] = (
         summary="Tools for tests; refused unless redis.enable_debug_command is set",
         doc_flags=("syscmd",),
         complexity="Depends on the subcommand",
-    ),
-    local("readonly", 1, no_cluster, "loading stale fast", summary="Refused: no Redis Cluster", **_CLUSTER),
-    local("readwrite", 1, no_cluster, "loading stale fast", summary="Refused: no Redis Cluster", **_CLUSTER),
-    local("asking", 1, no_cluster, "fast", summary="Refused: no Redis Cluster", **_CLUSTER),
-    local(
-        "cluster",
-        -2,
-        cluster,
-        acl="slow",
-        group="cluster",
-        since="3.0.0",
-        summary="Refused: this is no Redis Cluster",
-        complexity="O(1)",
     ),
 )

@@ -47,12 +47,14 @@ def container(
     subcommands: tuple[Command, ...],
     *,
     otherwise: Handler | None = None,
+    guard: Callable[[Session], Error | None] = lambda _: None,
     help_acl: str = "slow",
     **more: Any,
 ) -> Command:
     """A row whose subcommands, named "container|sub", do the work; HELP is added to them.
 
-    `otherwise` answers the bare name, where that is allowed by `arity`.
+    `otherwise` answers the bare name, where that is allowed by `arity`. What `guard` returns is the answer to every
+    well-formed command instead.
     """
 
     def show_help(session: Session, argv: list[bytes]) -> Reply:  # noqa: ARG001
@@ -83,7 +85,7 @@ def container(
         if not row.takes(len(argv)):
             return wrong_arity(row.name)
         session.last_command = row.name.encode()
-        reply: Reply | NoReply = row.handler(session, argv)
+        reply: Reply | NoReply = guard(session) or row.handler(session, argv)
         return reply
 
     return local(name, arity, dispatch, subcommands=rows, **more)

@@ -79,9 +79,12 @@ def snapshot_read(session: Session, argv: list[bytes]) -> Reply:
         return NOT_AN_INTEGER
     store = session.server.replica.snapshots.store
     info = next((each for each in store.list() if each.meta.index == index), None)
-    if info is None:
+    try:
+        reader = None if info is None else store.open(info)
+    except OSError:
+        reader = None
+    if reader is None:
         return Error(f"ERR there is no snapshot at entry {index} (any more); ask for a new one")
-    reader = store.open(info)
     try:
         return reader.read(offset, length)
     finally:

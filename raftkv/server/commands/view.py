@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from raftkv.machines.replies import Reply
 from raftkv.raft.roles import Role
+from raftkv.replica.work import NO_LEADER
+from raftkv.server.session import NO_REPLY, NoReply
 from raftkv.settings import split_address
 
 if TYPE_CHECKING:
     from raftkv.server.server import Server
+    from raftkv.server.session import Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +72,42 @@ def host_and_port(address: str | None) -> tuple[str, int]:
         return split_address(address or "")
     except ValueError:
         return "", 0
+
+
+def when_led(session: Session, answer: Callable[[int], Reply], *, otherwise: Reply = NO_LEADER) -> Reply | NoReply:
+    """`answer(leader's id)`; where there is no leader, it waits for one as long as a command does. Then it is
+    `otherwise`.
+
+    To be returned by a handler. Clients that ask during an election would take any quick answer for the last word.
+    """
+    server = session.server
+    due_ms = server.now_ms() + server.settings.raft.no_leader_wait_ms
+
+    def poll() -> Reply | NoReply:
+        leader_id = server.reachable_leader()
+        if leader_id is not None:
+            return answer(leader_id)
+        return otherwise if server.stopping or server.now_ms() >= due_ms else NO_REPLY
+
+    reply = poll()
+    return session.park(poll) if isinstance(reply, NoReply) else reply
+
+
+def is_cluster(server: Server) -> bool:
+    """Whether clients see a Redis Cluster, whose slots are all the leader's."""
+    return server.settings.client.routing == "redirect"
+
+
+def mode(server: Server) -> str:
+    """What Redis calls the way a server is run."""
+    return "cluster" if is_cluster(server) else "standalone"
+
+
+def forty_digits(text: str) -> str:
+    """An identity of the length that Redis's have."""
+    return hashlib.sha256(text.encode()).hexdigest()[:40]
+
+
+def node_id(server: Server, member_id: int) -> str:
+    """What Redis Cluster and Sentinel call a member: the same for ever, and on every member."""
+    return forty_digits(f"{server.cluster_id} {member_id}")
