@@ -11,8 +11,8 @@ Opening reads everything (`recovery.py`), cuts a torn tail by shortening the fil
 what it found, before anybody is promised anything that rests on it.
 
 Segments are never changed once another has followed. A write with a base (`Write.base`) says that a snapshot stands for
-all entries up to there; it begins a batch of its own, and takes the newest hard state along. When that is durable the
-segments in which nothing counts any more are removed by a thread of their own, oldest first, after IDENTITY has said so.
+all entries up to there; it begins a batch of its own, and takes the newest hard state along. When that is durable, a
+thread of its own removes the segments in which nothing counts any more, oldest first, after IDENTITY has said so.
 """
 
 from __future__ import annotations
