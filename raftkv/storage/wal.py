@@ -11,8 +11,8 @@ Opening reads everything (`recovery.py`), cuts a torn tail by shortening the fil
 what it found, before anybody is promised anything that rests on it.
 
 Segments are never changed once another has followed. A write with a base (`Write.base`) says that a snapshot stands for
-all entries up to there; it begins a batch of its own, and takes the newest hard state along. When that is durable the
-segments in which nothing counts any more are removed, oldest first, after IDENTITY has said so.
+all entries up to there; it begins a batch of its own, and takes the newest hard state along. When that is durable, a
+thread of its own removes the segments in which nothing counts any more, oldest first, after IDENTITY has said so.
 """
 
 from __future__ import annotations
@@ -129,6 +129,7 @@ class Wal(LogStore):
         self._index_guard = threading.Lock()  # `read` comes from another thread
         self._no_readers = threading.Condition(self._index_guard)
         self._readers = 0
+        self._identity_guard = threading.Lock()
 
     # Opening
 
@@ -178,7 +179,9 @@ class Wal(LogStore):
             self._store_identity()
 
     def _store_identity(self) -> None:
-        store_identity(self._files, self._directory, self._owner, self._live.number, self._oldest)
+        """For the thread that appends and the one that removes: what the last of them writes is true."""
+        with self._identity_guard:
+            store_identity(self._files, self._directory, self._owner, self._live.number, self._oldest)
 
     def _cut_tail(self, scan: Scan) -> None:
         live, tail = self._live, scan.tail
@@ -243,10 +246,7 @@ class Wal(LogStore):
         if live.end > self._prepare_from:
             self._prepare_next()
         if base is not None:
-            try:
-                self._remove_needless()
-            except OSError as error:
-                raise self._failed("removing segments", error) from error
+            self._remove_needless()
 
     def _with_base(self, writes: Sequence[Write], base: Position) -> tuple[list[Write], Held]:
         """The same writes, with the newest hard state: segments that hold older ones may go afterwards."""
@@ -269,14 +269,15 @@ class Wal(LogStore):
         needed = self._index.segment_of_first() or self._live.number
         if needed == self._oldest:
             return
-        self._oldest = needed
-        self._store_identity()
         self._join_remover()
+        self._oldest = needed
         gone = [self._segments[number] for number in sorted(self._segments) if number < needed]
         self._remover = threading.Thread(target=self._remove, args=(gone,), name="raftkv-wal-remove", daemon=True)
         self._remover.start()
         if not self._blanks.ahead:
             self._join_remover()
+            if self._unusable is not None:
+                raise StorageFailed(self._unusable)
 
     def _join_remover(self) -> None:
         if self._remover is not None:
@@ -284,11 +285,17 @@ class Wal(LogStore):
             self._remover = None
 
     def _remove(self, segments: list[OpenSegment]) -> None:
-        """In a thread of its own: to give back 64 MB takes a file system milliseconds, and no write should wait.
+        """In a thread of its own, since no write should wait for it: IDENTITY takes two syncs, and to give back 64 MB
+        takes a file system milliseconds. When it fails, the next append says so.
 
         A reader may have got its places before the log was cut. Closed under it, the descriptor would be of no file, or
         of another by then; and that would look like damage, which stops the member.
         """
+        try:
+            self._store_identity()
+        except OSError as error:
+            self._failed("removing segments", error)
+            return
         with self._no_readers:
             self._no_readers.wait_for(lambda: not self._readers)
             for segment in segments:
@@ -320,8 +327,8 @@ class Wal(LogStore):
         self._write(blank.fd, [header], 0)
         self._files.rename(blank.path, path)
         self._files.fsync_directory(self._directory)
-        store_identity(self._files, self._directory, self._owner, number, self._oldest)
         self._live = segment
+        self._store_identity()
         self._on_event("wal_segment", {"file": path, "bytes": blank.size})
         self._prepare_next()
 

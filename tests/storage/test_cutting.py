@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from raftkv.errors import BrokenInvariant, StorageCorrupt
+from raftkv.errors import BrokenInvariant, StorageCorrupt, StorageFailed
 from raftkv.raft.messages import HardState
 from raftkv.storage import inspect
 from raftkv.storage.files import Files
@@ -137,3 +139,28 @@ def test_verify_tells_the_base_and_the_oldest_segment_that_counts(tmp_path: Path
     assert (report.base, report.oldest_segment) == ((30, 1), int(Path(segments(tmp_path)[0]).stem))
     first, *_ = inspect.dump(str(tmp_path))
     assert first == f"the log begins with segment {report.oldest_segment}: a snapshot stands for what was before"
+
+
+def test_no_append_waits_for_the_removal_and_its_failure_is_told_to_the_next(tmp_path: Path) -> None:
+    class Held(Files):
+        go = threading.Event()
+
+        def replace_whole(self, directory: str, name: str, data: bytes) -> None:
+            if threading.current_thread().name == "raftkv-wal-remove":
+                assert self.go.wait(30)
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            super().replace_whole(directory, name, data)
+
+    files = Held()
+    wal = open_wal(tmp_path, segment_bytes=4096, files=files, prepare_ahead=True)
+    load = [*long_log(), Write(None, [], (30, 1)), one(41)]  # with room for the last in its segment
+    for write in load:
+        wal.append([write])
+    assert wal._remover is not None
+    files.go.set()
+    wal._remover.join(30)
+    with pytest.raises(StorageFailed, match="removing segments failed: Input/output error"):
+        wal.append([one(42)])
+    assert segments(tmp_path)[0] == segment_path(str(tmp_path), 1), "none may go before IDENTITY says so"
+    wal.close()
+    assert reopened(tmp_path) == expected(load)
