@@ -22,6 +22,7 @@ from typing import Final
 
 from raftkv.errors import ProtocolError
 from raftkv.machines.interface import Kind
+from raftkv.machines.numbers import parse_integer
 from raftkv.machines.replies import Error, Reply
 from raftkv.replica.work import OUTCOME_UNKNOWN, TIMED_OUT_UNKNOWN, Work, join
 from raftkv.wire.peer import Forward, ForwardRefused, ForwardReply, ForwardUnknown
@@ -145,6 +146,8 @@ class Forwarder:
             raise ProtocolError(f"{len(replies)} replies to {expected} commands")
         if message.more:
             return
+        if not forwarded.works[0].commands and parse_integer(replies[0]) is None:
+            raise ProtocolError(f"a read index of {replies[0][:20]!r}")
         del self._under_way[message.request_id]
         start = 0
         for work in forwarded.works:

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from raftkv.errors import ProtocolError
 from raftkv.machines.interface import Kind
 from raftkv.machines.replies import OK, Error, Reply
 from raftkv.raft.roles import Role
+from raftkv.wire.peer import ForwardReply
 from tests.server.member import Client, Cluster
 
 
@@ -191,6 +193,15 @@ def test_no_dirty_reads_no_maxlag(make_cluster: Callable[..., Cluster]) -> None:
 
 def test_nothing_less_than_a_millisecond_is_promised(client: Client) -> None:
     assert client.ask("dirtyget n1 maxlag 0").text.startswith("STALE ")
+
+
+@pytest.mark.parametrize("replies", [[], [b"x"], [b"9" * 5000], [b"1", b"2"]])
+def test_what_is_no_read_index_closes_the_link(three: Cluster, replies: list[bytes]) -> None:
+    three.cut_off = {2}
+    client = three.connect()
+    client.send([b"RAFT.STALENESS"])
+    with pytest.raises(ProtocolError):
+        three.replicas[2].on_message(1, ForwardReply(1, replies))
 
 
 @pytest.mark.parametrize("seed", range(10))
