@@ -11,7 +11,11 @@ from random import Random
 
 from raftkv.errors import StorageCorrupt
 from raftkv.machines.interface import Kind
-from raftkv.machines.replies import Error, Reply
+from raftkv.machines.replies import OK, Error, Reply
+from raftkv.raft.membership import Membership, decode_membership
+from raftkv.raft.messages import EntryKind
+from raftkv.testing.failure import RuleBroken
+from raftkv.testing.invariants.base import Facts
 from raftkv.testing.member import Member
 from raftkv.testing.network import Network
 from raftkv.testing.scenario import Scenario
@@ -19,18 +23,26 @@ from raftkv.testing.schedule import Schedule
 from raftkv.testing.trace import Trace
 
 
-class _Nobody:
-    """Does not wait for the answer (replica.work.Sink)."""
+class _Operator:
+    """Asks for a change of the members or the leader, and waits for no answer (replica.work.Sink). But when one says
+    that a change of the members is done, then it is committed."""
 
     resp3 = False
     remote = False
     readonly = False
 
+    def __init__(self, argv: list[bytes], schedule: Schedule, facts: Facts) -> None:
+        self._argv = argv
+        self._schedule = schedule
+        self._facts = facts
+
     def on_replies(self, replies: list[Reply], start: int, stop: int) -> None:
-        pass
+        if replies[start:stop] == [OK]:
+            self._on_done()
 
     def on_encoded(self, replies: Sequence[bytes]) -> None:
-        pass
+        if replies == [b"+OK\r\n"]:
+            self._on_done()
 
     def on_redirect(self, leader_id: int) -> None:
         pass
@@ -40,6 +52,24 @@ class _Nobody:
 
     def on_unknown(self, error: Error) -> None:
         pass
+
+    def _on_done(self) -> None:
+        if self._argv[0] == b"RAFT.NODE":
+            self._schedule.after(0, self._check)  # what this step has committed is known at its end
+
+    def _check(self) -> None:
+        committed = [e.data for e in self._facts.committed if e.kind == EntryKind.MEMBERSHIP]
+        if not any(self._is_reached(each) for each in (self._facts.founders, *map(decode_membership, committed))):
+            raise RuleBroken("a change that is answered is committed", f"{self._argv} was answered OK")
+
+    def _is_reached(self, membership: Membership) -> bool:
+        _, action, member_id, *words = self._argv
+        match action:
+            case b"REMOVE":
+                return int(member_id) in membership.removed
+            case b"DEMOTE":
+                return int(member_id) in membership.learners
+        return int(member_id) in (membership.members if b"LEARNER" in words else membership.voters)
 
 
 class Faults:
@@ -51,7 +81,9 @@ class Faults:
         members: Mapping[int, Member],
         network: Network,
         trace: Trace,
+        facts: Facts,
     ) -> None:
+        self._facts = facts
         self._schedule = schedule
         self._random = random
         self._scenario = scenario
@@ -204,7 +236,7 @@ class Faults:
 
     def _ask(self, argv: list[bytes]) -> None:
         self._trace.note("operator", argv)
-        self._any().submit(Kind.ADMIN, [argv], 0, _Nobody())
+        self._any().submit(Kind.ADMIN, [argv], 0, _Operator(argv, self._schedule, self._facts))
 
     def take_snapshot(self) -> None:
         self._any().request_snapshot()

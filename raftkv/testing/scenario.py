@@ -117,7 +117,7 @@ def draw(seed: int) -> Scenario:
         members=choice((3, 3, 4, 5, 5)),
         spares=by_life.choice((0, 0, 1, 2)),
         machine=choice(("redis", "redis", "redis", "register")),
-        replica=_draw_settings(random, by_sessions, by_life, by_files),
+        replica=_draw_settings(random, by_sessions, by_life, _draw_chunk_bytes(by_files, datagrams)),
         duration_ms=choice((1500, 2500, 4000)),
         tick_ms=choice((10, 20, 40)),
         delay_us=choice(((50, 300), (100, 2000), (500, 15_000))),
@@ -140,7 +140,7 @@ def draw(seed: int) -> Scenario:
     )
 
 
-def _draw_settings(random: Random, by_sessions: Random, by_life: Random, by_files: Random) -> ReplicaSettings:
+def _draw_settings(random: Random, by_sessions: Random, by_life: Random, chunk_bytes: int) -> ReplicaSettings:
     choice = random.choice
     election_ms_min = choice((100, 150, 400))
     return ReplicaSettings(
@@ -159,7 +159,7 @@ def _draw_settings(random: Random, by_sessions: Random, by_life: Random, by_file
             log_bytes_max=by_life.choice((500, 1 << 30)),
             keep=by_life.choice((1, 2)),
             send_bytes_per_s_max=by_life.choice((0, 0, 10_000)),
-            send_chunk_bytes=by_files.choice((20, 100, 1 << 18)),
+            send_chunk_bytes=chunk_bytes,
         ),
         sessions=Limits(
             sessions_max=by_sessions.choice((2, 10_000)),
@@ -174,6 +174,11 @@ def _draw_settings(random: Random, by_sessions: Random, by_life: Random, by_file
         no_leader_wait_ms=choice((200, 1000, 3000)),
         request_timeout_ms=choice((400, 1500, 5000)),
     )
+
+
+def _draw_chunk_bytes(random: Random, datagrams: bool) -> int:
+    """Where one overtakes another, as on no real link, each time is followed by a silence: few chunks then."""
+    return random.choice((400, 1 << 18) if datagrams else (20, 100, 1 << 18))
 
 
 def _draw_life(random: Random) -> dict[str, int]:

@@ -77,7 +77,7 @@ class Simulation:
         self.facts.members = self.members
         self.clients = Clients(self.schedule, self.random, scenario, self.members, self.trace)
         self.session_clients = SessionClients(self.schedule, scenario, self.members, self.clients)
-        self.faults = Faults(self.schedule, self.random, scenario, self.members, self.network, self.trace)
+        self.faults = Faults(self.schedule, self.random, scenario, self.members, self.network, self.trace, self.facts)
 
     def _draw_clock(self) -> Clock:
         drift, spread_ms = self.scenario.drift_ppm_max, self.scenario.wall_spread_ms

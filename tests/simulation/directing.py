@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from raftkv.raft.settings import RaftSettings
 from raftkv.replica import ReplicaSettings
+from raftkv.replica.snapshots import SnapshotSettings
 from raftkv.testing.member import Member
 from raftkv.testing.scenario import Scenario
 from raftkv.testing.simulation import Simulation
@@ -14,11 +17,21 @@ PATIENT = RaftSettings(election_timeout_ms_min=60_000, election_timeout_ms_max=1
 IMPATIENT = RaftSettings(election_timeout_ms_min=100, election_timeout_ms_max=200, heartbeat_interval_ms=20)
 
 
-def directed(members: int, raft: RaftSettings, *, request_timeout_ms: int = 5000) -> Simulation:
+WITHOUT_MEMORY = msgspec.structs.replace(IMPATIENT, log_cache_bytes_max=0)
+"""What is in memory is not cut from the log: with this, a snapshot cuts all that it stands for."""
+
+
+def directed(
+    members: int,
+    raft: RaftSettings,
+    *,
+    request_timeout_ms: int = 5000,
+    snapshots: SnapshotSettings = SnapshotSettings(),  # noqa: B008
+) -> Simulation:
     """A started cluster without faults and clients."""
     scenario = Scenario(
         members=members,
-        replica=ReplicaSettings(raft=raft, request_timeout_ms=request_timeout_ms),
+        replica=ReplicaSettings(raft=raft, request_timeout_ms=request_timeout_ms, snapshots=snapshots),
         tick_ms=10,
         delay_us=(1000, 1000),
         sync_us=(500, 500),

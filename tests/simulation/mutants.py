@@ -12,21 +12,28 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from raftkv.machines.interface import Context
+from raftkv.machines.interface import Context, StateMachine
 from raftkv.machines.redis.machine import RedisMachine
-from raftkv.machines.replies import Reply
+from raftkv.machines.replies import OK, Reply
+from raftkv.raft import node as node_module
 from raftkv.raft import quorum, reads, replication, roles
 from raftkv.raft.log import Log
-from raftkv.raft.messages import Entry, HardState, RaftMessage
+from raftkv.raft.membership import Membership, Memberships
+from raftkv.raft.messages import Entry, HardState, RaftMessage, SnapshotChunk, SnapshotReply
 from raftkv.raft.node import Node, Output
 from raftkv.raft.quorum import agreed
 from raftkv.raft.settings import RaftSettings
-from raftkv.replica import Replica, ReplicaSettings, Turn
+from raftkv.replica import Replica, ReplicaSettings, Turn, replica, sessions, snapshots
+from raftkv.replica.admin import Admin, Goal, _Request
 from raftkv.replica.forwarding import Forwarder
 from raftkv.replica.ledger import Ledger
 from raftkv.replica.proposals import Proposal, Proposals
-from raftkv.replica.sessions import NEW, Limits, Session, Sessions
+from raftkv.replica.receiving import Receiving
+from raftkv.replica.sending import Sending, _Transfer
+from raftkv.replica.sessions import NEW, Limits, Session, Sessions, SessionWalk
+from raftkv.replica.snapshots import Snapshots, SnapshotSettings
 from raftkv.replica.work import Work
+from raftkv.storage.interface import SnapshotInfo, SnapshotMeta, SnapshotStore
 from raftkv.testing.scenario import Scenario, draw
 
 Mutant = Callable[[pytest.MonkeyPatch], None]
@@ -95,6 +102,63 @@ def with_sessions(seed: int) -> Scenario:
         replica=msgspec.structs.replace(drawn.replica, sessions=Limits(replies_max=1)),
         fault_interval_ms=(30, 200),
         faults={"crash": 4, "crash_leader": 4, "break_link": 4, "pause": 2, "wall_jump": 2},
+    )
+
+
+def with_snapshots(seed: int) -> Scenario:
+    """Every few entries a snapshot, nothing kept in memory, slow work with files, and members that miss a lot."""
+    drawn = with_sessions(seed)
+    return msgspec.structs.replace(
+        drawn,
+        members=3,
+        datagrams=False,
+        loss=0.0,
+        repeat=0.0,
+        replica=msgspec.structs.replace(
+            drawn.replica,
+            raft=msgspec.structs.replace(drawn.replica.raft, log_cache_bytes_max=0),
+            snapshots=SnapshotSettings(log_entries_max=3, keep=1, send_chunk_bytes=100),
+        ),
+        job_us=(500, 20_000, 100_000),
+        sync_us=(500, 20_000),
+        fault_interval_ms=(50, 300),
+        faults={"crash": 4, "isolate_leader": 4, "pause_leader": 2, "break_link": 2, "fail_job": 1},
+    )
+
+
+def with_wrong_clocks(seed: int) -> Scenario:
+    """A snapshot of nearly every entry, and members that begin with it and whose clocks differ by seconds."""
+    drawn = with_snapshots(seed)
+    return msgspec.structs.replace(
+        drawn,
+        replica=msgspec.structs.replace(
+            drawn.replica, snapshots=msgspec.structs.replace(drawn.replica.snapshots, log_entries_max=1)
+        ),
+        clients=2,
+        session_clients=0,
+        think_us=(20_000, 200_000),
+        job_us=(20, 500),
+        sync_us=(200, 2000),
+        wall_spread_ms=5000,
+        faults={"crash": 2, "crash_leader": 4, "crash_all": 1, "wall_jump": 2},
+    )
+
+
+def with_repeated_chunks(seed: int) -> Scenario:
+    """Messages that overtake each other, and come twice."""
+    return msgspec.structs.replace(with_snapshots(seed), datagrams=True, repeat=0.2)
+
+
+def with_changes(seed: int) -> Scenario:
+    """Operators who change the members all the time, while leaders get lost; and snapshots."""
+    drawn = with_snapshots(seed)
+    return msgspec.structs.replace(
+        drawn,
+        spares=2,
+        session_clients=0,
+        sync_us=(200, 2000),
+        fault_interval_ms=(20, 100),
+        faults={"change_members": 8, "transfer_leader": 1, "crash_leader": 2, "isolate_leader": 3, "crash": 2},
     )
 
 
@@ -328,6 +392,152 @@ def depends_on_who_applies(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(RedisMachine, "handle_write", other)
 
 
+# ---- snapshots
+
+
+def cuts_before_the_snapshot_is_durable(patch: pytest.MonkeyPatch) -> None:
+    """The log is cut as soon as a snapshot is begun."""
+    begin = Snapshots.begin
+
+    def hasty(self: Snapshots, meta: SnapshotMeta, ledger: Ledger, machine: StateMachine) -> None:
+        begin(self, meta, ledger, machine)
+        self.newest = SnapshotInfo(meta, 0)
+
+    patch.setattr(Snapshots, "begin", hasty)
+
+
+def says_installed_before_it_is(patch: pytest.MonkeyPatch) -> None:
+    """That a snapshot is installed is told before the disk knows that the log begins behind it."""
+
+    def promise(self: Node, peer: int, message: RaftMessage, *, needs_entries: bool = True) -> None:
+        if isinstance(message, SnapshotReply) and message.installed and self.term_is_durable:
+            self.send(peer, message)
+        else:
+            promise_properly(self, peer, message, needs_entries=needs_entries)
+
+    promise_properly = Node.promise
+    patch.setattr(Node, "promise", promise)
+
+
+def restores_no_sessions(patch: pytest.MonkeyPatch) -> None:
+    """A snapshot brings the machine's state, and the ledger is empty."""
+
+    def restore(store: SnapshotStore, info: SnapshotInfo, ledger: Ledger, machine: StateMachine) -> None:
+        snapshots.restore(store, info, ledger, machine)
+        ledger.sessions.restore(ledger.sessions.limits, ledger.sessions.last_id, {})
+
+    patch.setattr(replica, "restore", restore)
+    patch.setattr(Ledger, "digest", lambda self: b"")  # else members are seen to differ at once
+
+
+def restores_no_time(patch: pytest.MonkeyPatch) -> None:
+    """Whoever begins with a snapshot takes its own clock's word for the time."""
+    restore = Replica._restore
+
+    def timeless(self: Replica, info: SnapshotInfo) -> None:
+        before = self.log_time_ms
+        restore(self, info)
+        self.log_time_ms = before
+
+    patch.setattr(Replica, "_restore", timeless)
+
+
+def sends_chunks_of_the_wrong_place(patch: pytest.MonkeyPatch) -> None:
+    """What is sent is read where the receiver is, not where it belongs."""
+    chunks = Sending._chunks
+
+    def confused(self: Sending, transfer: _Transfer, term: int, now_ms: int) -> list[SnapshotChunk]:
+        return [
+            msgspec.structs.replace(
+                chunk, data=transfer.reader.read(transfer.acknowledged, len(chunk.data)) if chunk.data else b""
+            )
+            for chunk in chunks(self, transfer, term, now_ms)
+        ]
+
+    patch.setattr(Sending, "_chunks", confused)
+
+
+def takes_chunks_of_any_place(patch: pytest.MonkeyPatch) -> None:
+    """What comes is written behind what came before, whatever is missing in between, or comes again."""
+    on_chunk = Receiving.on_chunk
+
+    def trusting(self: Receiving, chunk: SnapshotChunk) -> None:
+        reception = self._reception
+        if reception is not None and chunk.data:
+            chunk = msgspec.structs.replace(chunk, offset=reception.queued)
+        on_chunk(self, chunk)
+
+    patch.setattr(Receiving, "on_chunk", trusting)
+
+
+def takes_with_the_members_of_the_logs_end(patch: pytest.MonkeyPatch) -> None:
+    """A snapshot says who the members are by the newest entry, which may never be committed."""
+    begin = Replica._go_on_with_snapshot
+
+    def newest(self: Replica) -> bool:
+        applied, self.membership = self.membership, self.node.membership
+        try:
+            return begin(self)
+        finally:
+            self.membership = applied
+
+    patch.setattr(Replica, "_go_on_with_snapshot", newest)
+
+
+def takes_skipped_writes_for_lost(patch: pytest.MonkeyPatch) -> None:
+    """Writes that a snapshot stands for, perhaps, are tried once more."""
+    received = Replica._on_snapshot_received
+
+    def hasty(self: Replica, info: SnapshotInfo) -> None:
+        for proposal in self._proposals._waiting:
+            if proposal.index <= info.meta.index:
+                works, proposal.works = proposal.works, []
+                self._take_back(works)
+        received(self, info)
+
+    patch.setattr(Replica, "_on_snapshot_received", hasty)
+
+
+def cuts_what_a_snapshot_under_way_needs(patch: pytest.MonkeyPatch) -> None:
+    """The log is cut behind the newest snapshot, though a member is just being sent an older one."""
+    patch.setattr(Sending, "log_needed_from", None)
+
+
+def overwrites_what_is_not_written_yet(patch: pytest.MonkeyPatch) -> None:
+    """Slices of the sessions, small ones here, are of the moment when they are made, not of the snapshot's."""
+    patch.setattr(sessions, "SLICE_SESSIONS", 1)
+    patch.setattr(SessionWalk, "keep", lambda self, session_id, session: None)
+
+
+# ---- operators
+
+
+def says_done_before_it_is_committed(patch: pytest.MonkeyPatch) -> None:
+    """A change of the members is answered when the leader goes by it."""
+    change = Admin._change
+
+    def hasty(self: Admin, request: _Request, goal: Goal, node: Node) -> Reply | None:
+        return OK if request.is_reached(node.membership) else change(self, request, goal, node)
+
+    patch.setattr(Admin, "_change", hasty)
+
+
+def goes_by_a_membership_that_was_cut(patch: pytest.MonkeyPatch) -> None:
+    """A membership that was taken over too early cannot be taken back."""
+    patch.setattr(Memberships, "cut_from", lambda self, index: None)
+
+
+def counts_learners(patch: pytest.MonkeyPatch) -> None:
+    """Whoever is sent the log counts, with the number needed as it was."""
+
+    def halves_of(membership: Membership, me: int, least: int) -> tuple[quorum.Half, ...]:
+        others = tuple(learner for learner in membership.learners if learner != me)
+        halves = quorum.halves_of(membership, me, least)
+        return tuple(quorum.Half((*half.peers, *others), half.has_self, half.needed) for half in halves)
+
+    patch.setattr(node_module, "halves_of", halves_of)
+
+
 MUTANTS: list[tuple[Mutant, Kind, set[str]]] = [
     (acknowledges_before_sync, draw, {"durable before promised"}),
     (reads_before_its_first_entry, changing_leaders, {"linearizability"}),
@@ -346,6 +556,18 @@ MUTANTS: list[tuple[Mutant, Kind, set[str]]] = [
     (repeats_without_looking, with_sessions, {"exactly once", "linearizability"}),
     (expires_sessions_by_its_own_clock, with_sessions, {"state machine safety"}),
     (depends_on_who_applies, draw, {"state machine safety"}),
+    (cuts_before_the_snapshot_is_durable, with_snapshots, {"no exception"}),
+    (says_installed_before_it_is, with_snapshots, {"durable before promised"}),
+    (restores_no_sessions, with_snapshots, {"exactly once", "linearizability", "state machine safety"}),
+    (restores_no_time, with_wrong_clocks, {"log time"}),
+    (sends_chunks_of_the_wrong_place, with_snapshots, {"liveness", "state machine safety"}),
+    (takes_chunks_of_any_place, with_repeated_chunks, {"liveness", "state machine safety", "no exception"}),
+    (takes_with_the_members_of_the_logs_end, with_changes, {"state machine safety"}),
+    (overwrites_what_is_not_written_yet, with_snapshots, {"state machine safety", "no exception"}),
+    (says_done_before_it_is_committed, with_changes, {"a change that is answered is committed"}),
+    (goes_by_a_membership_that_was_cut, with_changes, {"membership in force"}),
+    (counts_learners, with_changes, {"commitment", "leader completeness"}),
 ]
-"""Without `commits_an_old_term_by_counting` (see test_figure_8.py) and `answers_on_any_link` (test_directed.py): chance
-finds them too seldom, so the situation is set up on purpose."""
+"""Without `commits_an_old_term_by_counting` (see test_figure_8.py) and `answers_on_any_link` (test_directed.py), and
+`takes_skipped_writes_for_lost` and `cuts_what_a_snapshot_under_way_needs` (test_directed_snapshots.py): chance finds
+them too seldom, so the situation is set up on purpose."""

@@ -8,6 +8,7 @@ from raftkv.testing.invariants.election_safety import ElectionSafety
 from raftkv.testing.invariants.leader_completeness import LeaderCompleteness
 from raftkv.testing.invariants.log_matching import LogMatching
 from raftkv.testing.invariants.log_time import LogTime
+from raftkv.testing.invariants.membership_in_force import MembershipInForce
 from raftkv.testing.invariants.state_machine_safety import StateMachineSafety
 
 ALL_INVARIANTS: tuple[type[Invariant], ...] = (
@@ -18,6 +19,7 @@ ALL_INVARIANTS: tuple[type[Invariant], ...] = (
     LeaderCompleteness,
     StateMachineSafety,
     LogTime,
+    MembershipInForce,
     BoundedWaiting,
 )
 

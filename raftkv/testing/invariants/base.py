@@ -32,6 +32,7 @@ class Facts:
 
     def __init__(self, founders: Membership, settings: ReplicaSettings) -> None:
         self.settings = settings
+        self.founders = founders
         self.memberships = [founders]
         """All that ever stood in a log."""
         self.members: Mapping[int, Member] = {}
