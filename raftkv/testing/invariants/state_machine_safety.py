@@ -1,11 +1,6 @@
 """State machine safety (paper, figure 3 and section 5.4.3): if a member has applied an entry at an index, no other ever
-<<<<<<< HEAD
 applies a different one there. Seen from outside: members at the same applied index are in the same state, and know
 the same members. Only what is committed is applied, in order.
-=======
-applies a different one there. Seen from outside: members at the same applied index are in the same state, and
-know the same members. Only what is committed is applied, in order.
->>>>>>> simul5
 """
 
 from __future__ import annotations
