@@ -236,7 +236,8 @@ class Faults:
 
     def _ask(self, argv: list[bytes]) -> None:
         self._trace.note("operator", argv)
-        self._any().submit(Kind.ADMIN, [argv], 0, _Operator(argv, self._schedule, self._facts))
+        member = self._leader() if self._random.random() < 0.5 else self._any()
+        member.submit(Kind.ADMIN, [argv], 0, _Operator(argv, self._schedule, self._facts))
 
     def take_snapshot(self) -> None:
         self._any().request_snapshot()

@@ -126,6 +126,10 @@ def with_snapshots(seed: int) -> Scenario:
     )
 
 
+def with_many_sessions(seed: int) -> Scenario:
+    return msgspec.structs.replace(with_snapshots(seed), session_clients=8, session_ttl_ms=60_000)
+
+
 def with_wrong_clocks(seed: int) -> Scenario:
     """A snapshot of nearly every entry, and members that begin with it and whose clocks differ by seconds."""
     drawn = with_snapshots(seed)
@@ -155,6 +159,7 @@ def with_changes(seed: int) -> Scenario:
     return msgspec.structs.replace(
         drawn,
         spares=2,
+        duration_ms=2000,
         session_clients=0,
         sync_us=(200, 2000),
         fault_interval_ms=(20, 100),
@@ -549,7 +554,7 @@ MUTANTS: list[tuple[Mutant, Kind, set[str]]] = [
     (reads_without_a_round, with_stale_leaders, {"linearizability"}),
     (repeats_forwarded_writes, draw, {"linearizability"}),
     (takes_lost_leadership_for_lost_writes, draw, {"linearizability"}),
-    (matches_proposals_by_index_alone, draw, {"state machine safety", "linearizability", "bounded waiting"}),
+    (matches_proposals_by_index_alone, with_snapshots, {"state machine safety", "linearizability", "bounded waiting"}),
     (believes_its_own_clock, draw, {"log time"}),
     (forgets_sessions_at_restart, with_sessions, {"exactly once", "linearizability", "state machine safety"}),
     (applies_again_what_it_forgot, with_sessions, {"exactly once", "linearizability"}),
@@ -563,7 +568,7 @@ MUTANTS: list[tuple[Mutant, Kind, set[str]]] = [
     (sends_chunks_of_the_wrong_place, with_snapshots, {"liveness", "state machine safety"}),
     (takes_chunks_of_any_place, with_repeated_chunks, {"liveness", "state machine safety", "no exception"}),
     (takes_with_the_members_of_the_logs_end, with_changes, {"state machine safety"}),
-    (overwrites_what_is_not_written_yet, with_snapshots, {"state machine safety", "no exception"}),
+    (overwrites_what_is_not_written_yet, with_many_sessions, {"state machine safety", "no exception"}),
     (says_done_before_it_is_committed, with_changes, {"a change that is answered is committed"}),
     (goes_by_a_membership_that_was_cut, with_changes, {"membership in force"}),
     (counts_learners, with_changes, {"commitment", "leader completeness"}),
