@@ -468,12 +468,14 @@ class Replica:
         way, and writes while enough entries are, can only wait: a turn for each few of them costs more than they do."""
         if self._stirred or self.wants_turn or self.applied < self.node.log.commit:
             return True
+        if self.snapshots.taking.jobs:
+            return True  # but no reason for another turn at once: between two slices everybody has their turn
         return self.node.role is not Role.LEADER and bool(self._writes or self._reads or self._admin_works)
 
     @property
     def wants_turn(self) -> bool:
         """Whether another turn would do something although no input came."""
-        return bool(self._sends or self.snapshots.taking.jobs) or (
+        return bool(self._sends) or (
             self.node.role is Role.LEADER
             and self.applied >= self.node.term_start
             and self.node.transferring is None

@@ -72,6 +72,23 @@ def test_it_is_taken_in_slices_between_writes_and_is_of_its_begin() -> None:
     assert found.replica.read_dirty([[b"GET", b"a"]], {}, found.now_ms) == [b"before"]
 
 
+def test_between_two_slices_everybody_has_their_turn() -> None:
+    """A slice that asked for the next turn at once made one pause of them all: half a second at a million keys."""
+    member = member_with()
+    member.write(b"SET", b"a", b"1")
+    replica = member.replica
+    replica.snapshots.request(replica.applied)
+    slices = 0
+    assert replica.apply(member.now_ms), "begun: there is more to do"
+    while replica.snapshots.taking.has_more:
+        assert replica.needs_turn
+        assert not replica.wants_turn, "the clients first"
+        replica.turn(member.now_ms)
+        replica.apply(member.now_ms)
+        slices += 1
+    assert slices >= 4
+
+
 def test_the_log_is_cut_only_when_the_file_is_complete() -> None:
     member = Alone(SlicedMachine(), raft=RaftSettings(log_cache_bytes_max=0))
     member.write(b"SET", b"a", b"1")
