@@ -10,43 +10,29 @@ whole file has been read, checked, synced and has its name. A file that does not
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable
 from typing import Any
 
 from raftkv.raft.messages import SnapshotChunk
-from raftkv.replica.jobs import Job
+from raftkv.replica.jobs import FileJobs, Job
 from raftkv.storage.interface import SnapshotInfo, SnapshotReceiver, SnapshotStore
 
 Key = tuple[int, int, int]
 """index, term, size in bytes"""
 
 
-class _Reception:
-    """One snapshot on its way here. `receiver` belongs to the job thread."""
+class _Reception(FileJobs[SnapshotReceiver]):
+    """One snapshot on its way here."""
 
-    def __init__(self, key: Key) -> None:
+    def __init__(
+        self, jobs: list[Job], store: SnapshotStore, key: Key, on_failed: Callable[[Key, Exception], None]
+    ) -> None:
+        super().__init__(jobs, "receive", lambda: store.receive(*key), lambda error: on_failed(key, error))
         self.key = key
         self.leaders_term = 0
         self.queued = 0
         """Bytes handed to the job thread."""
         self.written = 0
-        self.receiver: SnapshotReceiver | None = None
-
-    def write(self, data: bytes) -> None:
-        self._created().write(data)
-
-    def finish(self) -> SnapshotInfo:
-        return self._created().finish()
-
-    def _created(self) -> SnapshotReceiver:
-        if self.receiver is None:
-            raise OSError(errno.ECANCELED, "its file could not be made")  # which has been told already
-        return self.receiver
-
-    def drop(self) -> None:
-        if self.receiver is not None:
-            self.receiver.abandon()
 
 
 class Receiving:
@@ -88,13 +74,8 @@ class Receiving:
 
     def _begin(self, key: Key) -> _Reception:
         self.abandon()
-        self._reception = reception = _Reception(key)
-
-        def receive() -> None:
-            reception.receiver = self._store.receive(*key)
-
-        self._job("receive", reception, receive)
-        return reception
+        self._reception = _Reception(self.jobs, self._store, key, self._on_failed)
+        return self._reception
 
     def _take(self, reception: _Reception, data: bytes) -> None:
         def written(_result: Any) -> None:
@@ -102,41 +83,23 @@ class Receiving:
             self._tell(reception.key[0], reception.written)
 
         reception.queued += len(data)
-        self._job("write", reception, lambda: reception.write(data), written)
+        reception.add("write", lambda receiver: receiver.write(data), written)
         if reception.queued == reception.key[2]:
-            self._job("verify", reception, reception.finish, self._on_finished)
+            reception.add("verify", lambda receiver: receiver.finish(), self._on_finished)
 
     def _on_finished(self, info: SnapshotInfo) -> None:
-        self._reception = None
+        reception, self._reception = self._reception, None
+        if reception is not None:
+            reception.end()
         self._tell_received(info)
 
     def abandon(self) -> None:
         """It is of no use any more."""
         if self._reception is not None:
-            self.jobs.append(Job("abandon", self._reception.drop, _ignore, _ignore))
+            self._reception.abandon()
             self._reception = None
 
-    def _on_failed(self, reception: _Reception, error: Exception) -> None:
+    def _on_failed(self, key: Key, error: Exception) -> None:
         self._report("receiving a snapshot", error)
         self.abandon()
-        self._tell(reception.key[0], 0)
-
-    def _job(
-        self,
-        what: str,
-        reception: _Reception,
-        run: Callable[[], Any],
-        then: Callable[[Any], None] = lambda _result: None,
-    ) -> None:
-        self.jobs.append(
-            Job(
-                what,
-                run,
-                lambda result: then(result) if reception is self._reception else None,
-                lambda error: self._on_failed(reception, error) if reception is self._reception else None,
-            )
-        )
-
-
-def _ignore(_what: object) -> None:
-    return
+        self._tell(key[0], 0)

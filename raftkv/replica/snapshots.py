@@ -162,8 +162,9 @@ class Snapshots:
 
     def take_jobs(self) -> list[Job]:
         """For the job thread, in order."""
-        jobs = self.taking.jobs + self.receiving.jobs
-        self.taking.jobs, self.receiving.jobs = [], []
+        jobs = [*self.taking.jobs, *self.receiving.jobs]
+        self.taking.jobs.clear()
+        self.receiving.jobs.clear()
         return jobs
 
     def cut_up_to(self, memory_first: int) -> int:

@@ -10,12 +10,11 @@ the log. One that is abandoned (a newer one was installed) closes its slices, so
 
 from __future__ import annotations
 
-import errno
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import Final
 
-from raftkv.replica.jobs import Job
+from raftkv.replica.jobs import FileJobs, Job, ignore
 from raftkv.storage.interface import SnapshotInfo, SnapshotMeta, SnapshotStore, SnapshotWriter
 
 LEDGER: Final = 1
@@ -49,30 +48,20 @@ def all_slices(ledger: Iterator[bytes], machine: Iterator[bytes]) -> Slices:
     return rest()
 
 
-class _Take:
-    """One snapshot in the making. `writer` belongs to the job thread."""
+class _Take(FileJobs[SnapshotWriter]):
+    """One snapshot in the making."""
 
-    def __init__(self, meta: SnapshotMeta, slices: Slices) -> None:
-        self.meta = meta
+    def __init__(
+        self,
+        jobs: list[Job],
+        create: Callable[[], SnapshotWriter],
+        on_failed: Callable[[Exception], None],
+        slices: Slices,
+    ) -> None:
+        super().__init__(jobs, "create", create, on_failed)
         self.slices = slices
         self.made_all = False
         self.unwritten: deque[int] = deque()
-        self.writer: SnapshotWriter | None = None
-
-    def write(self, kind: int, data: bytes) -> None:
-        self._created().write(kind, data)
-
-    def finish(self) -> SnapshotInfo:
-        return self._created().finish()
-
-    def _created(self) -> SnapshotWriter:
-        if self.writer is None:
-            raise OSError(errno.ECANCELED, "its file could not be made")  # which has been told already
-        return self.writer
-
-    def drop(self) -> None:
-        if self.writer is not None:
-            self.writer.abandon()
 
 
 class Taking:
@@ -108,12 +97,7 @@ class Taking:
 
     def begin(self, meta: SnapshotMeta, slices: Slices) -> None:
         self.wanted = False
-        self._take = take = _Take(meta, slices)
-
-        def create() -> None:
-            take.writer = self._store.create(meta)
-
-        self._job("create", take, create)
+        self._take = _Take(self.jobs, lambda: self._store.create(meta), self._on_failed, slices)
 
     @property
     def has_more(self) -> bool:
@@ -128,11 +112,11 @@ class Taking:
         part = next(take.slices, None)
         if part is None:
             take.made_all = True
-            self._job("finish", take, take.finish, self._on_finished)
+            take.add("finish", lambda writer: writer.finish(), self._on_finished)
             return
         kind, data = part
         take.unwritten.append(len(data))
-        self._job("write", take, lambda: take.write(kind, data), lambda _result: take.unwritten.popleft())
+        take.add("write", lambda writer: writer.write(kind, data), lambda _result: take.unwritten.popleft())
 
     def _on_finished(self, info: SnapshotInfo) -> None:
         self._end()
@@ -142,12 +126,12 @@ class Taking:
 
     def prune(self) -> None:
         """A file has come: only so many of the newest are kept."""
-        self.jobs.append(Job("prune", lambda: self._store.prune(self._keep), _ignore, _ignore))
+        self.jobs.append(Job("prune", lambda: self._store.prune(self._keep), ignore, ignore))
 
     def abandon(self) -> None:
         """Another snapshot has made this one useless."""
         if self._take is not None:
-            self.jobs.append(Job("abandon", self._take.drop, _ignore, _ignore))
+            self._take.abandon()
             self._end()
 
     def _on_failed(self, error: Exception) -> None:
@@ -157,24 +141,9 @@ class Taking:
         self._tell_failed(error)
 
     def _end(self) -> None:
-        """What is still under way for it comes back to nobody."""
         take, self._take = self._take, None
-        close = getattr(take and take.slices, "close", None)
+        assert take is not None
+        take.end()
+        close = getattr(take.slices, "close", None)
         if close is not None:
             close()
-
-    def _job(
-        self, what: str, take: _Take, run: Callable[[], Any], then: Callable[[Any], object] = lambda _result: None
-    ) -> None:
-        self.jobs.append(
-            Job(
-                what,
-                run,
-                lambda result: then(result) if take is self._take else None,
-                lambda error: self._on_failed(error) if take is self._take else None,
-            )
-        )
-
-
-def _ignore(_what: object) -> None:
-    return

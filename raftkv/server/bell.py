@@ -1,6 +1,7 @@
-"""A bell that wakes the hub from the same thread: for work that comes from tasks rather than from sockets.
+"""A bell that wakes the hub: for work that comes from tasks, or from another thread, rather than from sockets.
 
-However often it rings before the hub comes to it, the hub is woken once.
+However often it rings before the hub comes to it, the hub is woken once. What it rings for must be put down before:
+then it is seen by the hub, whichever of two rings was the one that woke it.
 """
 
 from __future__ import annotations

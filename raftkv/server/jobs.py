@@ -6,16 +6,14 @@ bell in the hub. Anything else that is raised is a bug, and leaves the hub.
 
 from __future__ import annotations
 
-import os
-import select
 import threading
 from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any
 
-from raftkv.errors import Fatal
 from raftkv.replica.jobs import Job
+from raftkv.server.bell import Bell
 from raftkv.server.hub import Hub
 
 
@@ -23,11 +21,10 @@ class JobThread:
     def __init__(self, hub: Hub, on_done: Callable[[Job, object, Exception | None], None]) -> None:
         self._queue: SimpleQueue[Job | None] = SimpleQueue()
         self._done: deque[tuple[Job, Any, Exception | None]] = deque()
-        self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._hub = hub
+        self._bug: Exception | None = None
+        self._bell = Bell(hub, self._on_rung)
         self._on_done = on_done
         self._thread: threading.Thread | None = None
-        hub.add(self._bell, self, select.EPOLLIN)
 
     def submit(self, jobs: list[Job]) -> None:
         if self._thread is None:
@@ -36,28 +33,23 @@ class JobThread:
         for job in jobs:
             self._queue.put(job)
 
-    def on_event(self, events: int) -> None:  # noqa: ARG002
-        os.eventfd_read(self._bell)
+    def _on_rung(self) -> None:
         while self._done:
-            job, result, error = self._done.popleft()
-            if error is not None and not isinstance(error, OSError | Fatal):
-                raise error
-            self._on_done(job, result, error)
+            self._on_done(*self._done.popleft())
+        if self._bug is not None:
+            raise self._bug
 
     def _run(self) -> None:
-        while (job := self._queue.get()) is not None:
-            result, raised = None, None
+        while self._bug is None and (job := self._queue.get()) is not None:
             try:
-                result = job.run()
-            except Exception as error:
-                raised = error
-            self._done.append((job, result, raised))
-            os.eventfd_write(self._bell, 1)
+                self._done.append((job, *job.carry_out()))
+            except Exception as bug:
+                self._bug = bug
+            self._bell.ring()
 
     def stop(self) -> None:
         """Finish what was submitted, and end the thread. Nobody hears of it any more."""
         if self._thread is not None:
             self._queue.put(None)
             self._thread.join()
-        self._hub.remove(self._bell)
-        os.close(self._bell)
+        self._bell.close()

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from random import Random
 
-from raftkv.errors import ProtocolError, StorageCorrupt
+from raftkv.errors import ProtocolError
 from raftkv.machines.interface import Kind, StateMachine
 from raftkv.raft.membership import Membership
 from raftkv.raft.messages import Entry
@@ -248,12 +248,7 @@ class Member:
         if life != self.life:
             return
         job = self._jobs.popleft()
-        result, error = None, None
-        try:
-            result = job.run()
-        except (OSError, StorageCorrupt) as raised:
-            error = raised
-        self._put(self._job_done, job, result, error)
+        self._put(self._job_done, job, *job.carry_out())
         if self._jobs:
             self._begin_job()
 

@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import Sequence
 from random import Random
 
-from raftkv.errors import StorageCorrupt
 from raftkv.machines.interface import NO_SCOPES, Kind, StateMachine
 from raftkv.machines.replies import Error, Reply
 from raftkv.raft.membership import Membership
@@ -103,12 +102,7 @@ class Alone:
     def do_job(self) -> str:
         """Returns what it was."""
         job = self.jobs.popleft()
-        result, error = None, None
-        try:
-            result = job.run()
-        except (OSError, StorageCorrupt) as raised:
-            error = raised
-        self.replica.on_job_done(job, result, error)
+        self.replica.on_job_done(job, *job.carry_out())
         self.run()
         return job.what
 
