@@ -396,8 +396,7 @@ class Session(Connection):
             is_late = server.stopping or server.now_ms() >= due_ms
             return server.staleness.refusal(lag_ms) if is_late else NO_REPLY
 
-        reply = poll()
-        return self.park(poll) if isinstance(reply, NoReply) else reply
+        return self.park(poll)
 
     # ---- replies back (replica.work.Sink)
 
@@ -486,8 +485,12 @@ class Session(Connection):
         self._plain = False
         self.send_soon(encode(message, self.resp3))
 
-    def park(self, poll: Callable[[], Reply | NoReply]) -> NoReply:
-        """Answer later: `poll` is asked again every tick until it returns a reply. To be returned by the handler."""
+    def park(self, poll: Callable[[], Reply | NoReply]) -> Reply | NoReply:
+        """Answer once `poll` returns a reply: it is asked now, and if need be again at every tick. To be returned by
+        the handler."""
+        reply = poll()
+        if not isinstance(reply, NoReply):
+            return reply
         self.busy = True
         self._poll = poll
         self.server.parked.add(self)

@@ -69,8 +69,7 @@ class Walk:
         def poll() -> Reply | NoReply:
             return answer() if self._go_on() else NO_REPLY
 
-        reply = poll()
-        return self.session.park(poll) if isinstance(reply, NoReply) else reply
+        return self.session.park(poll)
 
     def _go_on(self) -> bool:
         """Look through one slice. Returns whether it was the last."""

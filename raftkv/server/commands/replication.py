@@ -52,8 +52,7 @@ def wait(session: Session, argv: list[bytes]) -> Reply | NoReply:
         is_late = server.stopping or (due_ms is not None and server.now_ms() >= due_ms)
         return count if count >= wanted or is_late else NO_REPLY
 
-    reply = poll()
-    return session.park(poll) if isinstance(reply, NoReply) else reply
+    return session.park(poll)
 
 
 def members_with(server: Server, index: int) -> int:

@@ -28,7 +28,7 @@ def save(session: Session, argv: list[bytes]) -> Reply | NoReply:  # noqa: ARG00
     return _when_taken(session, OK)
 
 
-def _when_taken(session: Session, reply: Reply = None) -> NoReply:
+def _when_taken(session: Session, reply: Reply = None) -> Reply | NoReply:
     snapshots = session.server.replica.snapshots
     number = snapshots.request(session.server.replica.applied)
 

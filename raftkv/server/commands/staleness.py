@@ -25,8 +25,7 @@ def staleness(session: Session, argv: list[bytes]) -> Reply | NoReply:  # noqa: 
         is_known = fresh_ms is not None and fresh_ms >= now_ms
         return server.staleness.ms if is_known or server.stopping or server.now_ms() >= due_ms else NO_REPLY
 
-    reply = poll()
-    return session.park(poll) if isinstance(reply, NoReply) else reply
+    return session.park(poll)
 
 
 ROWS: tuple[Command, ...] = (

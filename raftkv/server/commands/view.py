@@ -89,8 +89,7 @@ def when_led(session: Session, answer: Callable[[int], Reply], *, otherwise: Rep
             return answer(leader_id)
         return otherwise if server.stopping or server.now_ms() >= due_ms else NO_REPLY
 
-    reply = poll()
-    return session.park(poll) if isinstance(reply, NoReply) else reply
+    return session.park(poll)
 
 
 def is_cluster(server: Server) -> bool:
