@@ -22,25 +22,24 @@ from typing import Final
 
 import msgspec
 
-from raftkv.errors import InvalidMembership, LastServer, NotDone, NotVoter, RaftkvError, YourFault
+from raftkv.errors import InvalidMembership, LastServer, NotDone, RaftkvError, YourFault
 from raftkv.machines.numbers import parse_integer
 from raftkv.machines.replies import OK, Error, Reply
 from raftkv.raft.membership import Membership
 from raftkv.raft.node import Node
 from raftkv.raft.roles import Role
+from raftkv.replica.system_commands import SYNTAX
 from raftkv.replica.work import LEADERSHIP_LOST, Work
-from raftkv.settings import split_address
+from raftkv.settings import ID_MAX, split_address
 
-ID_MAX: Final = 2**31 - 1
 BAD_ID: Final = Error("ERR invalid member id: a number from 1 on is wanted")
 BAD_ADDRESS: Final = Error("ERR invalid address: host:port is wanted")
-SYNTAX_ERROR: Final = Error("ERR syntax error")
 LEADER_CHANGED: Final = Error(
     "TRYAGAIN The leader changed while the change was under way; it may still be completed, asking again is harmless"
 )
 
 Goal = Callable[[Membership], Membership]
-"""The membership that is wanted instead of the present one; the same one: nothing is missing."""
+"""The membership that is wanted instead of the present one, which does not do; the same one: it is on its way."""
 
 
 class _Request(msgspec.Struct, eq=False):
@@ -114,7 +113,7 @@ class Admin:
             return None
         try:
             node.transfer_leadership(target)
-        except (NotVoter, RaftkvError) as error:
+        except RaftkvError as error:
             return Error(f"ERR {error}")
         request.begun = True
         return None
@@ -137,7 +136,7 @@ def _answer(work: Work, reply: Reply) -> None:
 
 def _parse(work: Work) -> _Request | Error:
     if len(work.commands) != 1 or not work.commands[0]:
-        return SYNTAX_ERROR  # of no member of ours, which sends each alone
+        return SYNTAX  # of no member of ours, which sends each alone
     [[name, *words]] = work.commands
     name = name.lower()
     if name == b"raft.transfer_leader":
@@ -146,11 +145,11 @@ def _parse(work: Work) -> _Request | Error:
     action = words[0].lower() if words else b""
     member_id = _member_id(words[1]) if len(words) > 1 else None
     if member_id is None:
-        return BAD_ID if len(words) > 1 else SYNTAX_ERROR
+        return BAD_ID if len(words) > 1 else SYNTAX
     if action == b"add":
         return _parse_add(work, member_id, words[2:])
     if len(words) != 2 or action not in _CHANGES:
-        return SYNTAX_ERROR
+        return SYNTAX
     goal, is_reached = _CHANGES[action]
     return _Request(work, lambda present: goal(present, member_id), lambda present: is_reached(present, member_id))
 
@@ -158,7 +157,7 @@ def _parse(work: Work) -> _Request | Error:
 def _parse_add(work: Work, member_id: int, words: list[bytes]) -> _Request | Error:
     as_learner = [word.lower() for word in words[1:]] == [b"learner"]
     if not words or (len(words) > 1 and not as_learner):
-        return SYNTAX_ERROR
+        return SYNTAX
     address = words[0].decode(errors="replace")
     try:
         split_address(address)
@@ -199,8 +198,6 @@ def _without(ids: tuple[int, ...], member_id: int) -> tuple[int, ...]:
 
 
 def _remove(present: Membership, member_id: int) -> Membership:
-    if member_id in present.removed:
-        return present
     if member_id not in present.voters and member_id not in present.learners:
         raise InvalidMembership(f"there is no member {member_id}")
     if present.voters == (member_id,):
@@ -214,8 +211,6 @@ def _remove(present: Membership, member_id: int) -> Membership:
 
 
 def _promote(present: Membership, member_id: int) -> Membership:
-    if member_id in present.voters:
-        return present
     if member_id not in present.learners:
         raise InvalidMembership(f"there is no learner {member_id}")
     return msgspec.structs.replace(present, joining=_with(present.joining, member_id))

@@ -11,7 +11,8 @@ from raftkv.machines.redis.machine import RedisMachine
 from raftkv.machines.replies import OK, Error, Reply
 from raftkv.raft.membership import Membership
 from raftkv.replica import Replica
-from raftkv.replica.admin import BAD_ADDRESS, BAD_ID, SYNTAX_ERROR
+from raftkv.replica.admin import BAD_ADDRESS, BAD_ID
+from raftkv.replica.system_commands import SYNTAX
 from raftkv.replica.work import LEADERSHIP_LOST
 from tests.replica.alone import Alone, Catch
 from tests.server.member import Cluster
@@ -140,12 +141,12 @@ def test_asking_again_changes_nothing(cluster: Cluster, line: str) -> None:
 @pytest.mark.parametrize(
     ("line", "error"),
     [
-        ("RAFT.NODE", SYNTAX_ERROR),
-        ("RAFT.NODE REMOVE", SYNTAX_ERROR),
-        ("RAFT.NODE REMOVE 3 4", SYNTAX_ERROR),
-        ("RAFT.NODE FIRE 3", SYNTAX_ERROR),
-        ("RAFT.NODE ADD 4", SYNTAX_ERROR),
-        ("RAFT.NODE ADD 4 127.0.0.1:1 VOTER", SYNTAX_ERROR),
+        ("RAFT.NODE", SYNTAX),
+        ("RAFT.NODE REMOVE", SYNTAX),
+        ("RAFT.NODE REMOVE 3 4", SYNTAX),
+        ("RAFT.NODE FIRE 3", SYNTAX),
+        ("RAFT.NODE ADD 4", SYNTAX),
+        ("RAFT.NODE ADD 4 127.0.0.1:1 VOTER", SYNTAX),
         ("RAFT.NODE ADD 4 127.0.0.1", BAD_ADDRESS),
         ("RAFT.NODE ADD x 127.0.0.1:1", BAD_ID),
         ("RAFT.NODE REMOVE 0", BAD_ID),
