@@ -202,7 +202,7 @@ class Replica:
             self.screen.checks.append(self._is_command)
         self._told_role = ""
         self._tell_role(Role.FOLLOWER)
-        self.versions = Versions(member_id, self.node.voters, machine, self.ledger)
+        self.versions = Versions(member_id, self.membership.members, machine, self.ledger)
         self._screen_versions()
         self._told_deadline_ms: int | None = None
         """The machine's deadline when an entry was last proposed for its sake; not again for the same one before
@@ -617,7 +617,7 @@ class Replica:
 
     def _follow_membership(self, members: Membership) -> None:
         self.membership = members
-        self.versions.members = sorted({*members.voters, *members.outgoing, *members.learners})
+        self.versions.members = sorted(members.members)
         self._screen_versions()
 
     def _on_effects(self, entry: Entry, context: Context, *, is_own: bool) -> dict[int, list[str]]:

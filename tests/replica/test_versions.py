@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from random import Random
 
 import pytest
 
@@ -10,6 +11,10 @@ from raftkv.errors import MachineTooOld
 from raftkv.machines.interface import Command, Kind
 from raftkv.machines.register import RegisterMachine
 from raftkv.machines.replies import OK, Error, Reply
+from raftkv.raft.membership import Membership
+from raftkv.replica import Replica, ReplicaSettings
+from raftkv.storage.memory import MemoryLogStore
+from raftkv.storage.memory_snapshots import MemorySnapshotStore
 from tests.server.member import Client, Cluster
 
 
@@ -101,3 +106,21 @@ def test_a_member_with_older_software_stops_and_says_what_to_do(
     monkeypatch.setattr(three.replicas[3].machine, "version", 1, raising=False)
     with pytest.raises(MachineTooOld, match="start this member with the newer software"):
         say(three, 3, 2)
+
+
+def test_a_learner_is_known_from_the_start() -> None:
+    """A member that starts with one in its snapshot counted voters alone, until the members changed again: a learner
+    with the older machine would have met a command that it does not have, and stopped."""
+    replica = Replica(
+        1,
+        Membership((1,), learners=(2,)),
+        machine=Newer(),
+        store=MemoryLogStore(),
+        snapshots=MemorySnapshotStore(),
+        settings=ReplicaSettings(),
+        random=Random(1),
+        now_ms=0,
+    )
+    assert replica.versions.lowest == 1, "what is not known of it is the oldest"
+    replica.on_link_up(2, 2)
+    assert replica.versions.lowest == 2
