@@ -32,8 +32,7 @@ def _addresses(settings: Settings) -> list[str]:
 
 
 async def ask_to_join(settings: Settings, log: Any) -> Founding:
-    """How the cluster began. Raises ConfigError when none of the addresses answers in time, or this member's number is
-    taken by another."""
+    """How the cluster began. Raises ConfigError when none of the addresses answers in time."""
     last: Exception | None = None
     with trio.move_on_after(PATIENCE_S):
         while True:

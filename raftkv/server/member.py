@@ -201,6 +201,7 @@ class Member:
         self._driver.jobs.stop()
         self._driver.disk.stop()
         self.replica.effects.release_all()
+        self.replica.snapshots.sending.close()
         self.hub.send_all()
         for session in list(self.server.sessions.values()):
             session.close("stopping")

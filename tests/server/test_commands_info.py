@@ -309,3 +309,20 @@ def test_lolwut_draws_every_member(three: Cluster) -> None:
     assert picture.count(">>") == 1
     assert picture.endswith("Redis ver. 7.0.15\n")
     assert client.ask("lolwut version x") == Error("ERR value is not an integer or out of range")
+
+
+def test_info_tells_of_the_snapshot_under_way_and_of_the_last(three: Cluster) -> None:
+    client, taking = three.connect(), three.replicas[1].snapshots.taking
+
+    def fields() -> dict[bytes, bytes]:
+        lines = client.ask("info persistence").splitlines()
+        return dict(line.split(b":", 1) for line in lines if b":" in line)
+
+    assert fields()[b"rdb_bgsave_in_progress"] == b"0"
+    assert fields()[b"rdb_last_bgsave_status"] == b"ok"
+    client.ask("bgsave")
+    three.advance(10)
+    assert fields()[b"rdb_bgsave_in_progress"] == b"1"
+    taking._on_failed(OSError("no space"))
+    assert fields()[b"rdb_bgsave_in_progress"] == b"0"
+    assert fields()[b"rdb_last_bgsave_status"] == b"err"

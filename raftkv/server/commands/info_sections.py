@@ -115,13 +115,13 @@ def human(size_bytes: int) -> str:
 
 def _persistence(server: Server) -> Fields:
     """The log is what Redis calls the append-only file: always on, and it has not failed, or nobody would answer."""
-    log = server.replica.node.log
+    log, taking = server.replica.node.log, server.replica.snapshots.taking
     return {
         "loading": 0,
         "async_loading": 0,
         "rdb_changes_since_last_save": 0,
-        "rdb_bgsave_in_progress": 0,
-        "rdb_last_bgsave_status": "ok",
+        "rdb_bgsave_in_progress": int(taking.under_way),
+        "rdb_last_bgsave_status": "err" if taking.last_failed else "ok",
         "aof_enabled": 1,
         "aof_rewrite_in_progress": 0,
         "aof_last_bgrewrite_status": "ok",
