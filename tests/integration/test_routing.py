@@ -12,7 +12,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, Self
+from typing import Any
 
 import pytest
 import redis
@@ -23,6 +23,7 @@ from redis.sentinel import Sentinel
 
 from tests.integration.cluster import Cluster, Member, wait_until
 from tests.integration.test_redis_tools import cli
+from tests.integration.workload import Running
 
 pytestmark = [
     pytest.mark.processes,
@@ -75,20 +76,9 @@ class Writer(threading.Thread):
             self.wrong.append(f"{self.key}: found {found}, acknowledged {self.acknowledged}, tried {tried}")
 
 
-class Load:
+class Load(Running[Writer]):
     def __init__(self, make: Callable[[], tuple[Any, Any]], count: int = 3) -> None:
-        self._stop = threading.Event()
-        self.writers = [Writer(number, make, self._stop) for number in range(count)]
-
-    def __enter__(self) -> Self:
-        for writer in self.writers:
-            writer.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for writer in self.writers:
-            writer.join(timeout=60)
+        super().__init__(lambda number, stop: Writer(number, make, stop), count)
 
     def wait_progress(self) -> None:
         """Until everyone has written and read a few times more."""

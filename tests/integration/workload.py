@@ -11,8 +11,8 @@ import itertools
 import random
 import threading
 import time
-from collections.abc import Sequence
-from typing import Self
+from collections.abc import Callable, Sequence
+from typing import Generic, Self, TypeVar
 
 from tests.integration.cluster import Client, Member, ReplyError
 
@@ -105,12 +105,15 @@ class Writer(threading.Thread):
             self._client = None
 
 
-class Load:
-    """`count` writers against random members, as a context manager; `verify` compares afterwards."""
+W = TypeVar("W", bound=threading.Thread)
 
-    def __init__(self, members: Sequence[Member], count: int = 8) -> None:
+
+class Running(Generic[W]):
+    """Writers that run until the block ends. `make(number, stop)` makes each."""
+
+    def __init__(self, make: Callable[[int, threading.Event], W], count: int) -> None:
         self._stop = threading.Event()
-        self.writers = [Writer(number, members, self._stop) for number in range(count)]
+        self.writers = [make(number, self._stop) for number in range(count)]
 
     def __enter__(self) -> Self:
         for writer in self.writers:
@@ -121,6 +124,13 @@ class Load:
         self._stop.set()
         for writer in self.writers:
             writer.join(timeout=60)
+
+
+class Load(Running[Writer]):
+    """`count` writers against random members; `verify` compares afterwards."""
+
+    def __init__(self, members: Sequence[Member], count: int = 8) -> None:
+        super().__init__(lambda number, stop: Writer(number, members, stop), count)
 
     @property
     def acknowledged(self) -> int:

@@ -15,10 +15,9 @@ import pytest
 from raftkv.machines.interface import Context, StateMachine
 from raftkv.machines.redis.machine import RedisMachine
 from raftkv.machines.replies import OK, Reply
-from raftkv.raft import node as node_module
 from raftkv.raft import quorum, reads, replication, roles
 from raftkv.raft.log import Log
-from raftkv.raft.membership import Membership, Memberships
+from raftkv.raft.membership import Memberships
 from raftkv.raft.messages import Entry, HardState, RaftMessage, SnapshotChunk, SnapshotReply
 from raftkv.raft.node import Node, Output
 from raftkv.raft.quorum import agreed
@@ -35,6 +34,7 @@ from raftkv.replica.snapshots import Snapshots, SnapshotSettings
 from raftkv.replica.work import Work
 from raftkv.storage.interface import SnapshotInfo, SnapshotMeta, SnapshotStore
 from raftkv.testing.scenario import Scenario, draw
+from tests.raft.mutants import counts_learners
 
 Mutant = Callable[[pytest.MonkeyPatch], None]
 Kind = Callable[[int], Scenario]
@@ -530,17 +530,6 @@ def says_done_before_it_is_committed(patch: pytest.MonkeyPatch) -> None:
 def goes_by_a_membership_that_was_cut(patch: pytest.MonkeyPatch) -> None:
     """A membership that was taken over too early cannot be taken back."""
     patch.setattr(Memberships, "cut_from", lambda self, index: None)
-
-
-def counts_learners(patch: pytest.MonkeyPatch) -> None:
-    """Whoever is sent the log counts, with the number needed as it was."""
-
-    def halves_of(membership: Membership, me: int, least: int) -> tuple[quorum.Half, ...]:
-        others = tuple(learner for learner in membership.learners if learner != me)
-        halves = quorum.halves_of(membership, me, least)
-        return tuple(quorum.Half((*half.peers, *others), half.has_self, half.needed) for half in halves)
-
-    patch.setattr(node_module, "halves_of", halves_of)
 
 
 MUTANTS: list[tuple[Mutant, Kind, set[str]]] = [
