@@ -469,13 +469,15 @@ class Replica:
         if self._stirred or self.wants_turn or self.applied < self.node.log.commit:
             return True
         if self.snapshots.taking.jobs:
-            return True  # but no reason for another turn at once: between two slices everybody has their turn
+            return True
         return self.node.role is not Role.LEADER and bool(self._writes or self._reads or self._admin_works)
 
     @property
     def wants_turn(self) -> bool:
-        """Whether another turn would do something although no input came."""
-        return bool(self._sends) or (
+        """Whether another turn would do something although no input came. A slice of a snapshot is no reason while more
+        follow: between two of them everybody has their turn."""
+        taking = self.snapshots.taking
+        return bool(self._sends or (taking.jobs and not taking.has_more)) or (
             self.node.role is Role.LEADER
             and self.applied >= self.node.term_start
             and self.node.transferring is None
