@@ -27,8 +27,10 @@ class Bell:
             os.eventfd_write(self._fd, 1)
 
     def on_event(self, events: int) -> None:  # noqa: ARG002
-        self._rung = False
+        # In this order: a ring from another thread in between would otherwise be read away, and taken for one that is
+        # still to be heard; after that no ring would wake the hub any more.
         os.eventfd_read(self._fd)
+        self._rung = False
         self._on_rung()
 
     def close(self) -> None:
