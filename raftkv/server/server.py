@@ -134,7 +134,7 @@ class Server:
 
     def on_tick(self) -> None:
         """Many times a second: who leads, parked clients, and those who have been silent for too long."""
-        self.watch.on_tick()
+        self.watch.look()
         self.staleness.on_tick()
         for session in list(self.parked):
             session.poll_parked()

@@ -1,8 +1,8 @@
 """Who leads, as this member last knew, and the connections that are told when it changes (Sentinel's +switch-master).
 
-A member looks at each tick. A leader is taken for one when clients can be sent to it (`Server.reachable_leader`); while
-there is none, the last one counts. So a change is told once, when the new leader is there, by every member that was
-running before.
+A member looks at each tick, and when somebody subscribes: from the leader of that moment on, the connection hears of
+every change. A leader is taken for one when clients can be sent to it (`Server.reachable_leader`); while there is none,
+the last one counts. So a change is told once, when the new leader is there, by every member that was running before.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class LeaderWatch:
         self.subscribers: dict[int, Session] = {}
         """Number of the session -> the session."""
 
-    def on_tick(self) -> None:
+    def look(self) -> None:
         leader_id = self._server.reachable_leader()
         address = None if leader_id is None else self._server.client_address_of(leader_id)
         if address is None or address == self.address:

@@ -208,10 +208,10 @@ def test_redis_py_sentinel_rides_through_failovers(cluster: Cluster) -> None:
 def test_a_subscriber_hears_of_the_new_leader(cluster: Cluster, leader: Member) -> None:
     asked = next(member for member in cluster if member is not leader)
     with redis.Redis(port=asked.port) as client, client.pubsub(ignore_subscribe_messages=True) as events:
-        events.subscribe("+switch-master")
-        events.get_message(timeout=10)
         # It may have been started again by another test just now, and only who knew the old leader tells of a new one.
         wait_until("it follows", lambda: (asked.status() or {}).get("leader") == leader.id)
+        events.subscribe("+switch-master")
+        events.get_message(timeout=10)
         leader.kill()
         message = wait_until("it is told", lambda: events.get_message(timeout=1))
         new = cluster.wait_leader()

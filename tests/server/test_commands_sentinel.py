@@ -241,6 +241,14 @@ def test_a_new_leader_is_told(three: Cluster, shown: Callable[[Any], Any]) -> No
     assert client.is_silent
 
 
+def test_the_leader_at_the_time_of_subscribing_is_known(three: Cluster) -> None:
+    """Also when it was lost before the next tick: of the one that follows it the subscriber must hear."""
+    client = three.connect()
+    three.server.watch.address = None  # as in a member that has just started
+    client.ask("subscribe +switch-master")
+    assert three.server.watch.address == "127.0.0.1:7001"
+
+
 def test_a_subscriber_of_resp3_may_go_on_with_other_commands(three: Cluster) -> None:
     client = three.connect(resp3=True)
     client.ask("subscribe +switch-master")

@@ -38,6 +38,7 @@ def psubscribe(session: Session, argv: list[bytes]) -> Reply | NoReply:
 
 def _add(session: Session, argv: list[bytes], *, is_pattern: bool) -> NoReply:
     mine = session.subscriptions = session.subscriptions or Subscriptions()
+    session.server.watch.look()
     session.server.watch.subscribers[session.id] = session
     names = mine.patterns if is_pattern else mine.channels
     for name in argv[1:]:
