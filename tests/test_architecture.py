@@ -42,6 +42,7 @@ PATH_CALLS = {
     "read_text", "read_bytes", "write_text", "write_bytes", "iterdir", "touch", "mkdir", "unlink",
     "rmdir", "exists", "glob", "rglob"
 }  # fmt: skip
+SEEDED = {"raftkv/machines/interface.py", "raftkv/machines/redis/database.py"}
 CLOCKS = {"time", "datetime", "random", "secrets", "uuid"}
 IO_MODULES = {
     "asyncio", "multiprocessing", "os", "select", "selectors", "signal", "socket", "ssl", "subprocess",
@@ -122,7 +123,7 @@ def files_in_one_place(path: str, tree: ast.Module) -> Iterator[Finding]:
 def clock_and_chance(path: str, tree: ast.Module) -> Iterator[Finding]:
     """The clock and chance only in server/driver.py (command line, client and test tools excepted). Everything else is
     given `now`, a seed or a random.Random: only so can a run be repeated, and only so do all members compute the same.
-    (machines/interface.py makes one from an entry's seed.)"""
+    (machines/interface.py makes one from an entry's seed, redis/database.py one for replies to reads.)"""
     if part_of(path) in ("cli", "client", "testing") or path == "raftkv/server/driver.py":
         return
     for line, name in imports(tree):
@@ -132,7 +133,7 @@ def clock_and_chance(path: str, tree: ast.Module) -> Iterator[Finding]:
         ):
             yield line, name
     for line, name in calls(tree):
-        makes_one = name == "Random" and path != "raftkv/machines/interface.py"
+        makes_one = name == "Random" and path not in SEEDED
         if makes_one or name in ("os.urandom", "trio.current_time") or name.startswith("random."):
             yield line, f"{name}()"
 

@@ -34,6 +34,12 @@ class SetReply(msgspec.Struct, frozen=True, gc=False):
     items: list[Reply]
 
 
+class Pairs(msgspec.Struct, frozen=True, gc=False):
+    """Pairs, such as members with their scores. RESP3: an array of arrays of two; RESP2: one flat array."""
+
+    items: list[tuple[Reply, Reply]]
+
+
 class Verbatim(msgspec.Struct, frozen=True, gc=False):
     """RESP3 verbatim string of a three-letter `format` (RESP2: bulk string)."""
 
@@ -60,6 +66,7 @@ Reply = (
     | Error
     | NullArray
     | SetReply
+    | Pairs
     | Verbatim
     | Push
 )

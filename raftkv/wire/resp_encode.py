@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from typing import Any, Final
 
-from raftkv.machines.replies import OK, Error, NullArray, Push, Reply, SetReply, Simple, Verbatim
+from raftkv.machines.replies import OK, Error, NullArray, Pairs, Push, Reply, SetReply, Simple, Verbatim
 
 _CRLF: Final = b"\r\n"
 _OK: Final = b"+OK\r\n"
@@ -150,6 +150,15 @@ def _write_push(out: list[bytes], reply: Push, resp3: bool) -> None:
     _write_items(out, b">" if resp3 else b"*", reply.items, resp3)
 
 
+def _write_pairs(out: list[bytes], reply: Pairs, resp3: bool) -> None:
+    out.append(b"*%d\r\n" % (len(reply.items) if resp3 else 2 * len(reply.items)))
+    for left, right in reply.items:
+        if resp3:
+            out.append(b"*2\r\n")
+        encode_into(out, left, resp3)
+        encode_into(out, right, resp3)
+
+
 def _write_dict(out: list[bytes], reply: dict[bytes, Reply], resp3: bool) -> None:
     out.append(b"%%%d\r\n" % len(reply) if resp3 else b"*%d\r\n" % (2 * len(reply)))
     for key, value in reply.items():
@@ -180,6 +189,7 @@ _WRITERS: Final[dict[type, _Writer]] = {
     Error: _write_error,
     NullArray: _write_null_array,
     SetReply: _write_set,
+    Pairs: _write_pairs,
     Push: _write_push,
     Verbatim: _write_verbatim,
 }

@@ -17,7 +17,7 @@ from raftkv.machines.interface import NO_SCOPES, Context, Kind, ReadContext
 from raftkv.machines.redis.machine import RedisMachine
 from raftkv.machines.redis.registry import COMMANDS
 from raftkv.machines.replies import Error
-from tests.support.redis_server import RespConnection, as_resp2
+from tests.support.redis_server import RespConnection, as_resp2, as_resp3
 
 START_MS = 1_700_000_000_000
 
@@ -119,7 +119,9 @@ def run_on_connection(case: Case, connection: RespConnection, protocol: int = 2)
         elif argv[0] == b"@sorted":
             ordered = True
         else:
-            _compare(case, line, connection.call(*argv), as_resp2(expected) if protocol == 2 else expected, ordered)
+            _compare(
+                case, line, connection.call(*argv), as_resp2(expected) if protocol == 2 else as_resp3(expected), ordered
+            )
             ordered = False
 
 

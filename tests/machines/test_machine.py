@@ -25,6 +25,13 @@ class Pair(Collection):
 
     type_name: ClassVar[str] = "pair"
 
+    @property
+    def encoding(self) -> str:
+        return "plain"
+
+    def size_bytes(self, samples: int) -> int:
+        return len(self)
+
     def copy(self) -> Pair:
         return Pair()
 

@@ -35,6 +35,13 @@ class Bag(Collection):
         self.members = list(members)
         self.copies = 0
 
+    @property
+    def encoding(self) -> str:
+        return "plain"
+
+    def size_bytes(self, samples: int) -> int:
+        return len(self)
+
     def copy(self) -> Bag:
         self.copies += 1
         return Bag(*self.members)

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
-from raftkv.machines.replies import Error, NullArray, Push, SetReply, Simple, Verbatim
+from raftkv.machines.replies import Error, NullArray, Pairs, Push, SetReply, Simple, Verbatim
 
 _START_TRIES = 5
 _READY = b"Ready to accept connections"
@@ -149,12 +149,27 @@ _BODIES: dict[bytes, Any] = {
 _AGGREGATES: dict[bytes, Any] = {b"*": list, b"~": SetReply, b">": Push}
 
 
+def as_resp3(reply: Any) -> Any:
+    """What a RESP3 client sees of a reply value."""
+    if isinstance(reply, Pairs):
+        return [[as_resp3(left), as_resp3(right)] for left, right in reply.items]
+    if isinstance(reply, SetReply):
+        return SetReply([as_resp3(item) for item in reply.items])
+    if isinstance(reply, list):
+        return [as_resp3(item) for item in reply]
+    if isinstance(reply, dict):
+        return {key: as_resp3(value) for key, value in reply.items()}
+    return None if isinstance(reply, NullArray) else reply
+
+
 def as_resp2(reply: Any) -> Any:
     """What a RESP2 client sees of a reply value: maps, sets and pushes are flat arrays, doubles are strings."""
     if isinstance(reply, dict):
         return [as_resp2(item) for pair in reply.items() for item in pair]
     if isinstance(reply, SetReply | Push):
         return [as_resp2(item) for item in reply.items]
+    if isinstance(reply, Pairs):
+        return [as_resp2(item) for pair in reply.items for item in pair]
     if isinstance(reply, list):
         return [as_resp2(item) for item in reply]
     if isinstance(reply, bool):

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftkv.machines.replies import NULL_ARRAY, OK, Error, Push, Reply, SetReply, Simple, Verbatim
+from raftkv.machines.replies import NULL_ARRAY, OK, Error, Pairs, Push, Reply, SetReply, Simple, Verbatim
 from raftkv.wire.resp_encode import double_text, encode, encode_into, encode_many
 from tests.wire.conftest import Exchange, steady
 
@@ -144,3 +144,9 @@ def test_redis_encodes_the_same(redis_exchange: Exchange, command: bytes, reply:
 def test_redis_writes_doubles_the_same(redis_exchange: Exchange, text: str) -> None:
     answer = redis_exchange(f"DEL z\nZADD z {text} m\nZSCORE z m\n".encode())
     assert answer.endswith(b":1\r\n" + encode(float(text), resp3=False))
+
+
+def test_pairs_are_flat_in_resp2_and_nested_in_resp3() -> None:
+    pairs = Pairs([(b"a", 1.0), (b"b", 2.5)])
+    assert encode(pairs, resp3=False) == b"*4\r\n$1\r\na\r\n$1\r\n1\r\n$1\r\nb\r\n$3\r\n2.5\r\n"
+    assert encode(pairs, resp3=True) == b"*2\r\n*2\r\n$1\r\na\r\n,1\r\n*2\r\n$1\r\nb\r\n,2.5\r\n"

@@ -13,7 +13,7 @@ removes follows from deadlines and keys alone, never from the heap's inner state
 was restored.
 
 The rule for handlers: `peek` when the command only reads, `fetch` when it writes (it removes an overdue key). A
-collection may be changed in place only if it came from `fetch`.
+collection may be changed in place only if it came from `fetch`; what changed it then says so by `touch` or `settle`.
 
 Three things must hear of changes now and then: the key index, a snapshot that is under way (`kept`, see snapshot.py),
 and look-ups while keys are overdue. One flag, `plain`, says that none of them is there, so that a command pays one test
@@ -24,11 +24,18 @@ from __future__ import annotations
 
 from collections.abc import MutableMapping
 from heapq import heapify, heappop, heappush, heapreplace
-from typing import Final
+from random import Random
+from typing import Final, TypeVar
 
+from raftkv.machines.interface import Context
+from raftkv.machines.redis.graveyard import bury, free_some
 from raftkv.machines.redis.keyindex import KeyIndex
 from raftkv.machines.redis.overlay import Overlay
-from raftkv.machines.redis.values import Value
+from raftkv.machines.redis.refusals import WRONG_TYPE, Refused
+from raftkv.machines.redis.thresholds import Thresholds
+from raftkv.machines.redis.values import Collection, Value
+
+C = TypeVar("C", bound=Collection)
 
 SWEEP_KEYS_MAX: Final = 1000
 """Due keys removed by one entry: about a millisecond of work."""
@@ -45,20 +52,25 @@ class Space:
     log_time_ms: time of the last applied entry: judges whether a key exists.
     clock_ms: what "now" means in replies that tell a remaining time; never below log_time_ms.
     is_merging: whether an overlay that may be merged is there.
+    entry: the entry that is being carried out, or the last one.
     """
 
-    __slots__ = ("chance_counter", "clock_ms", "databases", "is_merging", "log_time_ms")
+    __slots__ = ("chance_counter", "clock_ms", "databases", "entry", "is_merging", "log_time_ms", "thresholds")
 
     def __init__(self, databases: int) -> None:
         self.log_time_ms = 0
         self.clock_ms = 0
         self.chance_counter = 0
         self.is_merging = False
+        self.thresholds = Thresholds()
+        self.entry: Context | None = None
         self.databases = [Database(self) for _ in range(databases)]
 
-    def advance(self, time_ms: int) -> None:
-        """Move the log time and remove a slice of what has come due."""
-        now_ms = self.log_time_ms = self.clock_ms = max(time_ms, self.log_time_ms)
+    def advance(self, entry: Context) -> None:
+        """Begin with an entry: move the log time and remove a slice of what has come due."""
+        self.entry = entry
+        now_ms = self.log_time_ms = self.clock_ms = max(entry.time_ms, self.log_time_ms)
+        free_some()
         if self.is_merging:
             self.merge()
         budget = SWEEP_KEYS_MAX
@@ -78,6 +90,16 @@ class Space:
         """The earliest deadline of any key; in the past when a sweep left something over."""
         firsts = [first for d in self.databases if d.deadlines and (first := d.first_deadline_ms()) is not None]
         return min(firsts, default=None)
+
+    @property
+    def entry_random(self) -> Random:
+        """Chance for commands that change the state: the same on every member."""
+        assert self.entry is not None
+        return self.entry.random
+
+    def read_random(self) -> Random:
+        """Chance for commands that only read."""
+        return Random(self.chance())
 
     def chance(self) -> int:
         """64 bits that look random (splitmix64 over a counter). For replies to reads only: the counter is not
@@ -115,9 +137,16 @@ class Database:
 
     def __init__(self, space: Space) -> None:
         self.space = space
-        self.clear()
+        self._begin()
 
     def clear(self) -> None:
+        """Forget everything."""
+        if self.kept is None and isinstance(self.values, dict):  # otherwise a snapshot needs it still
+            bury(self.values)
+            bury(self.expires)
+        self._begin()
+
+    def _begin(self) -> None:
         self.values: MutableMapping[bytes, Value] = {}
         self.expires: dict[bytes, int] = {}
         self.deadlines: list[tuple[int, bytes]] = []
@@ -150,6 +179,31 @@ class Database:
                 self.remove(key)
                 return None
         return self.values.get(key)
+
+    def peek_as(self, key: bytes, kind: type[C]) -> C | None:
+        """As `peek`; raises Refused when the key holds another type."""
+        value = self.peek(key)
+        if value is None or type(value) is kind:
+            return value
+        raise Refused(WRONG_TYPE)
+
+    def fetch_as(self, key: bytes, kind: type[C]) -> C | None:
+        """As `fetch`; raises Refused when the key holds another type."""
+        value = self.fetch(key)
+        if value is None or type(value) is kind:
+            return value
+        raise Refused(WRONG_TYPE)
+
+    def touch(self, key: bytes) -> None:
+        """To be called when a collection has been changed in place, and only then (where Redis signals a modified key).
+        What `put`, `remove` and the methods for deadlines do, they tell themselves."""
+
+    def settle(self, key: bytes, collection: Collection) -> None:
+        """`touch`, after members have gone: an empty collection goes too."""
+        if collection:
+            self.touch(key)
+        else:
+            self.remove(key)
 
     def put(self, key: bytes, value: Value) -> None:
         """Store, leaving a deadline as it is: fetch the key before, or set a deadline after."""

@@ -19,11 +19,18 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
+from itertools import islice
+from random import Random
 from typing import Final
 from zlib import crc32
 
 BUCKET_KEYS_MAX: Final = 64
 _HASH_BITS: Final = 32
+_WINDOW_KEYS: Final = 32
+_WINDOW_PLACES: Final = (
+    128  # a window with more than that is as good as impossible, unless somebody made the keys for it
+)
+_DRAWS_MAX: Final = 1000
 
 
 class KeyIndex:
@@ -84,6 +91,23 @@ class KeyIndex:
             if place < len(bucket):
                 return bucket[place]
         raise AssertionError("chances ended")
+
+    def draw(self, chance: Random, length: int) -> bytes:
+        """A key, each equally likely, of the `length` that there are. Unlike `choose` it depends on the keys and on
+        `chance` alone, not on how the buckets have come to be.
+
+        Draws a window of hashes that holds about 32 keys, accepts it in proportion to what is in it, else draws again.
+        Should so many keys share a few hashes that this does not end, they are put in order instead.
+        """
+        bits = (length // _WINDOW_KEYS).bit_length()
+        shift = _HASH_BITS - bits
+        for _ in range(_DRAWS_MAX):
+            window = chance.getrandbits(bits) if bits else 0
+            place = chance.randrange(_WINDOW_PLACES)
+            found = list(islice(self._from(window << shift), place + 1))
+            if len(found) > place and found[place][0] >> shift == window:
+                return found[place][1]
+        return sorted(key for bucket in self.buckets for key in bucket)[chance.randrange(length)]
 
     def _from(self, cursor: int) -> Iterator[tuple[int, bytes]]:
         for number in range(self._bucket_of(cursor), len(self.buckets)):

@@ -38,7 +38,7 @@ class RedisMachine(StateMachine):
         self.space = Space(databases)
 
     def handle_write(self, context: Context, commands: list[list[bytes]]) -> list[Reply]:
-        self.space.advance(context.time_ms)
+        self.space.advance(context)
         return self._run(_EVERY_HANDLER, commands, context.scopes)
 
     def handle_read(self, context: ReadContext, commands: list[list[bytes]]) -> list[Reply]:

@@ -46,7 +46,11 @@ def row(
     )
 
 
-_CATEGORY_ORDER: Final = ("keyspace", "read", "write", "string", "fast", "slow", "dangerous")
+_CATEGORY_ORDER: Final = (
+    *("keyspace", "read", "write", "set", "sortedset", "list", "hash", "string", "bitmap", "hyperloglog", "geo"),
+    *("stream", "pubsub", "admin", "fast", "slow", "blocking", "dangerous", "connection", "transaction", "scripting"),
+)
+"""As Redis tells them."""
 
 
 def _categories(flags: tuple[str, ...], more: set[str]) -> tuple[str, ...]:

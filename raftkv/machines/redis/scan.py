@@ -1,18 +1,22 @@
-"""Finding keys: KEYS, SCAN, RANDOMKEY. How SCAN keeps its promises stands in keyindex.py."""
+"""Finding keys: KEYS, SCAN, RANDOMKEY; and the walk over members for HSCAN, SSCAN and ZSCAN. How they keep SCAN's
+promises stands in keyindex.py."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from raftkv.machines.redis.arguments import integer
 from raftkv.machines.redis.database import Database
 from raftkv.machines.redis.glob import glob_matcher
+from raftkv.machines.redis.keyed import Keyed
 from raftkv.machines.redis.refusals import SYNTAX, Refused
 from raftkv.machines.redis.rows import ALL_SHARDS, OPTIONAL, argument, row
 from raftkv.machines.redis.values import type_name
 from raftkv.machines.replies import Error, Reply
+
+K = TypeVar("K", bound=Keyed[Any])
 
 SCAN_COUNT: Final = 10
 RANDOM_TRIES_MAX: Final = 100
@@ -32,15 +36,31 @@ def keys(db: Database, argv: list[bytes]) -> Reply:
 
 def scan(db: Database, argv: list[bytes]) -> Reply:
     cursor = _cursor(argv[1])
-    options = _options(argv)
+    options = _options(argv, 2)
     if not db.values:
         return [b"0", []]
-    cursor, page = db.key_index().page(cursor, options.keys_min)
+    cursor, page = db.key_index().page(cursor, options.names_min)
     return [b"%d" % cursor, [name for name in page if options.admits(db, name)]]
 
 
+def scan_members(db: Database, argv: list[bytes], kind: type[K]) -> tuple[bytes, K | None, list[bytes]]:
+    """What ``HSCAN key cursor [MATCH pattern] [COUNT n]`` and its kin find: the next cursor, the collection, names of
+    members in it."""
+    cursor = _cursor(argv[2])
+    collection = db.peek_as(argv[1], kind)
+    if collection is None:
+        return b"0", None, []
+    options = _options(argv, 3)
+    if options.type is not None:
+        raise Refused(SYNTAX)
+    cursor, page = collection.page(cursor, options.names_min)
+    if options.pattern != b"*":
+        page = list(filter(glob_matcher(options.pattern), page))
+    return b"%d" % cursor, collection, page
+
+
 class _Options(NamedTuple):
-    keys_min: int = SCAN_COUNT
+    names_min: int = SCAN_COUNT
     pattern: bytes = b"*"
     type: bytes | None = None
 
@@ -51,16 +71,16 @@ class _Options(NamedTuple):
         return self.pattern == b"*" or glob_matcher(self.pattern)(name)
 
 
-def _options(argv: list[bytes]) -> _Options:
+def _options(argv: list[bytes], start: int) -> _Options:
     options = _Options()
-    rest = iter(argv[2:])
+    rest = iter(argv[start:])
     for argument_ in rest:
         word, value = argument_.upper(), next(rest, None)
         if value is None:
             raise Refused(SYNTAX)
         if word == b"COUNT":
-            options = options._replace(keys_min=integer(value))
-            if options.keys_min < 1:
+            options = options._replace(names_min=integer(value))
+            if options.names_min < 1:
                 raise Refused(SYNTAX)
         elif word == b"MATCH":
             options = options._replace(pattern=value)

@@ -40,6 +40,7 @@ import msgspec
 
 from raftkv.errors import BrokenInvariant, ConfigError, StorageCorrupt
 from raftkv.machines.redis.database import Database, Space
+from raftkv.machines.redis.thresholds import Thresholds
 from raftkv.machines.redis.values import Collection, Value, type_name
 
 FORMAT: Final = 1
@@ -62,6 +63,7 @@ class Head(msgspec.Struct, array_like=True, tag="head"):
     format: int
     log_time_ms: int
     databases: int
+    thresholds: Thresholds = Thresholds()
 
 
 class Strings(msgspec.Struct, array_like=True, tag="strings"):
@@ -126,7 +128,7 @@ def slices_of(space: Space) -> Iterator[bytes]:
     contents = [_Contents(space, number) for number in range(len(space.databases))]
     keys = sum(len(each.values) for each in contents)
     try:
-        yield _encode([Head(FORMAT, space.log_time_ms, len(contents))])
+        yield _encode([Head(FORMAT, space.log_time_ms, len(contents), space.thresholds)])
         yield from _list_keys(contents)
         for each in contents:
             yield from _slices_of(each)
@@ -282,6 +284,7 @@ class _Reader:
             raise ConfigError("settings", "redis.databases", databases, reason)
         self._head = head
         self._space.log_time_ms = self._space.clock_ms = head.log_time_ms
+        self._space.thresholds = head.thresholds
 
     def _take_strings(self, record: Strings) -> None:
         self._values[record.database].update(zip(record.names, record.values, strict=True))

@@ -2,6 +2,9 @@
 
 A string is the plain bytes object itself: no wrapper, so that a small key costs nothing but its dict slot and two
 bytes objects. Every other type is a class derived from `Collection`.
+
+Handlers get a collection by `Database.peek_as` or `fetch_as`, change it in place (only one that came from `fetch_as`),
+and then say so by `Database.touch`, or by `Database.settle` when members may have gone.
 """
 
 from __future__ import annotations
@@ -15,8 +18,20 @@ class Collection(ABC):
     """A value made of members. Never empty while it is stored: the command that takes the last member
     removes the key."""
 
+    __slots__ = ()
+
     type_name: ClassVar[str]
     """As TYPE answers it."""
+
+    @property
+    @abstractmethod
+    def encoding(self) -> str:
+        """As OBJECT ENCODING answers it. Part of the state: Redis changes it when a threshold is passed, and not back
+        when members go or thresholds change."""
+
+    @abstractmethod
+    def size_bytes(self, samples: int) -> int:
+        """About so much memory it takes, judged by so many members; 0: by all."""
 
     @abstractmethod
     def copy(self) -> Self:
@@ -33,7 +48,8 @@ class Collection(ABC):
 
     @abstractmethod
     def pieces(self) -> Iterable[bytes]:
-        """The content for a snapshot, about one or two pieces for each member, lazily. Their order may be any."""
+        """The whole state for a snapshot, the encoding too, about one or two pieces for each member, lazily. Their
+        order may be any."""
 
     @classmethod
     @abstractmethod
