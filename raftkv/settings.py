@@ -301,6 +301,12 @@ class Redis:
     databases: int = _setting(
         16, "Numbered databases for SELECT; the same on every member.", "databases", ge=1, le=10_000
     )
+    memory_bytes_max: int = _setting(
+        0,
+        "Above it the leader refuses writes that may grow with -OOM, before they are logged; 0: no limit.",
+        "bytes",
+        ge=0,
+    )
     enable_debug_command: bool = _setting(False, "Whether DEBUG is allowed; DEBUG SLEEP stops this member for a while.")
 
 

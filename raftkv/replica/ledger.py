@@ -93,6 +93,11 @@ class Ledger:
         row = self.machine.commands.get(argv[0].lower()) if argv else None
         return row is not None and row.kind is not Kind.WRITE
 
+    def may_grow(self, argv: list[bytes]) -> bool:
+        """Whether it is a command of the machine that may take up more memory."""
+        row = self.machine.commands.get(argv[0].lower()) if argv else None
+        return row is not None and "denyoom" in row.flags
+
     def refusal(self, argv: list[bytes]) -> Error | None:
         """Why a client's command for the ledger may not go into the log; None: it may."""
         match argv[0].lower():

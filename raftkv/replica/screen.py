@@ -25,6 +25,8 @@ OUTBOX_FULL = Error(
     " effects.outbox_bytes_max); the command was not carried out, try again later"
 )
 
+OUT_OF_MEMORY = Error("OOM command not allowed when used memory > 'maxmemory'.")
+
 Check = Callable[[Kind, list[bytes]], Error | None]
 """(kind of its work, argv of a command of the machine) -> why it may not be carried out now; None: it may."""
 
@@ -45,6 +47,9 @@ class Screen:
         self.outbox_is_full = False
         """Writes are refused then: the effects of what is done already come first."""
 
+        self.memory_is_full = False
+        """Commands that may take up more of it (Redis's flag "denyoom") are refused then."""
+
         self.checks: list[Check] = []
         """Others, which judge writes by the present state. They must let pass what they cannot judge."""
 
@@ -54,7 +59,7 @@ class Screen:
     @property
     def is_on(self) -> bool:
         """Whether there is anything to be asked about every write."""
-        return self.version_check is not None or self.outbox_is_full or bool(self.checks)
+        return self.version_check is not None or self.outbox_is_full or self.memory_is_full or bool(self.checks)
 
     def concerns(self, works: list[Work]) -> bool:
         """Whether these writes must be looked at."""
@@ -109,6 +114,8 @@ class Screen:
             return None
         if self.outbox_is_full:
             return OUTBOX_FULL
+        if self.memory_is_full and self._ledger.may_grow(argv):
+            return OUT_OF_MEMORY
         for check in self.checks:
             refusal = check(kind, argv)
             if refusal is not None:

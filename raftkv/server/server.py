@@ -14,6 +14,7 @@ from raftkv.server.connection import EVENTS
 from raftkv.server.effects import EffectStats
 from raftkv.server.hub import Hub
 from raftkv.server.limits import command_bytes_max
+from raftkv.server.memory import MemoryGauge
 from raftkv.server.session import Session
 from raftkv.server.staleness import Staleness
 from raftkv.server.watch import LeaderWatch
@@ -83,6 +84,7 @@ class Server:
         self._last_session_id = 0
         self.watch = LeaderWatch(self)
         self.staleness = Staleness(self)
+        self.memory = MemoryGauge()
 
     now_ms = staticmethod(driver.now_ms)
     wall_ms = staticmethod(driver.wall_ms)
@@ -123,6 +125,10 @@ class Server:
         self.sessions[session.id] = session
         self.hub.add(session.fd, session, EVENTS)
 
+    def look_at_memory(self) -> None:
+        """Have writes refused, or no longer, as `redis.memory_bytes_max` demands."""
+        self.replica.screen.memory_is_full = self.memory.look(self.settings.redis.memory_bytes_max, self.now_ms())
+
     def on_session_closed(self, session: Session, reason: str) -> None:
         self.sessions.pop(session.id, None)
         self.parked.discard(session)
@@ -136,6 +142,7 @@ class Server:
         """Many times a second: who leads, parked clients, and those who have been silent for too long."""
         self.watch.look()
         self.staleness.on_tick()
+        self.look_at_memory()
         for session in list(self.parked):
             session.poll_parked()
         idle_ms = self.settings.client.idle_timeout_ms

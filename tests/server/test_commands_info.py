@@ -11,7 +11,8 @@ import pytest
 from raftkv.cli.status import leader_of, members_table, peers_table
 from raftkv.machines.replies import OK, Error, Simple, Verbatim
 from raftkv.server import driver
-from raftkv.server.commands.info_sections import human, resident_memory_bytes
+from raftkv.server.commands.info_sections import human
+from raftkv.server.memory import resident_bytes
 from tests.server.member import Client, Cluster
 
 
@@ -98,9 +99,9 @@ def test_sizes_for_people(size: int, text: str) -> None:
 
 
 def test_resident_memory_grows_with_what_is_held() -> None:
-    before = resident_memory_bytes()
+    before = resident_bytes()
     held = bytearray(os.urandom(32 << 20))
-    assert resident_memory_bytes() - before > len(held) // 2
+    assert resident_bytes() - before > len(held) // 2
 
 
 # ROLE

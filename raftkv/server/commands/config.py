@@ -91,6 +91,7 @@ def take_effect(server: Server, settings: Settings) -> None:
         no_leader_wait_ms=settings.raft.no_leader_wait_ms,
         request_timeout_ms=settings.raft.request_timeout_ms,
     )
+    server.look_at_memory()
     set_level(settings.log.level)
     if not settings.client.requirepass:
         for session in server.sessions.values():

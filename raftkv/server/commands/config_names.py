@@ -30,6 +30,7 @@ CHANGEABLE: Final = frozenset(
         "raft.proposals_inflight_max",
         "raft.no_leader_wait_ms",
         "raft.request_timeout_ms",
+        "redis.memory_bytes_max",
         "log.level",
     }
 )
@@ -161,7 +162,7 @@ _REDIS_NAMES: Final = (
     _constant("appendonly", "yes"),
     Name("cluster-enabled", lambda settings: "yes" if settings.client.routing == "redirect" else "no"),
     _constant("daemonize", "no"),
-    _constant("maxmemory", "0"),
+    _alias("maxmemory", "redis.memory_bytes_max", lambda text: str(memory_size(text, 0))),
     _constant("maxmemory-policy", "noeviction"),
     Name("proto-max-bulk-len", lambda settings: str(command_bytes_max(settings))),
     _constant("save", ""),

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from raftkv.server.commands.rows import REDIS_VERSION
 from raftkv.server.commands.view import forty_digits, host_and_port, is_cluster, leader_address, leads, mode, peers
-from raftkv.storage.files import Files
+from raftkv.server.memory import PAGE_BYTES, resident_bytes
 
 if TYPE_CHECKING:
     from raftkv.server.server import Server
@@ -25,7 +25,6 @@ Fields = Mapping[str, object]
 
 _SECONDS_PER_DAY: Final = 86_400
 _UNITS: Final = "KMGTP"
-_PAGE_BYTES: Final = resource.getpagesize()
 
 
 @cache
@@ -69,40 +68,28 @@ def _clients(server: Server) -> Fields:
     }
 
 
-def _memory(server: Server) -> Fields:  # noqa: ARG001
-    """All of it is what the process takes up, as the system counts it: Python knows no better number."""
-    resident_bytes = resident_memory_bytes()
-    peak_bytes = max(resident_bytes, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
-    system_bytes = os.sysconf("SC_PHYS_PAGES") * _PAGE_BYTES
+def _memory(server: Server) -> Fields:
+    """`used_memory` is an estimate, see memory.py."""
+    used_bytes, in_ram_bytes = server.memory.used_bytes(), resident_bytes()
+    peak_bytes = max(in_ram_bytes, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+    system_bytes = os.sysconf("SC_PHYS_PAGES") * PAGE_BYTES
+    limit_bytes = server.settings.redis.memory_bytes_max
     return {
-        "used_memory": resident_bytes,
-        "used_memory_human": human(resident_bytes),
-        "used_memory_rss": resident_bytes,
-        "used_memory_rss_human": human(resident_bytes),
+        "used_memory": used_bytes,
+        "used_memory_human": human(used_bytes),
+        "used_memory_rss": in_ram_bytes,
+        "used_memory_rss_human": human(in_ram_bytes),
         "used_memory_peak": peak_bytes,
         "used_memory_peak_human": human(peak_bytes),
-        "used_memory_peak_perc": f"{100 * resident_bytes / peak_bytes:.2f}%",
+        "used_memory_peak_perc": f"{100 * used_bytes / peak_bytes:.2f}%",
         "total_system_memory": system_bytes,
         "total_system_memory_human": human(system_bytes),
-        "maxmemory": 0,
-        "maxmemory_human": "0B",
+        "maxmemory": limit_bytes,
+        "maxmemory_human": human(limit_bytes),
         "maxmemory_policy": "noeviction",
-        "mem_fragmentation_ratio": "1.00",
+        "mem_fragmentation_ratio": f"{in_ram_bytes / used_bytes:.2f}",
         "mem_allocator": "python",
     }
-
-
-def resident_memory_bytes() -> int:
-    """The process's memory that is in RAM now; its peak, where the system does not tell."""
-    files = Files()
-    try:
-        fd = files.open_read("/proc/self/statm")
-        try:
-            return int(files.pread(fd, 256, 0).split()[1]) * _PAGE_BYTES
-        finally:
-            files.close(fd)
-    except (OSError, IndexError, ValueError):
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def human(size_bytes: int) -> str:
