@@ -89,6 +89,11 @@ class Client:
         "forward",
         "A member that does not lead carries a command to the leader, or answers -MOVED with its address.",
     )
+    follower_reads: Literal["forward", "local"] = _setting(
+        "forward",
+        "A member that does not lead carries a linearizable read to the leader, or asks it for the read index and"
+        " answers itself; both are never stale.",
+    )
     dirty_reads: bool = _setting(True, "Whether DIRTYGET, a local and possibly stale read, is allowed.")
     staleness_interval_ms: int = _setting(
         50,

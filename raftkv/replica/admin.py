@@ -72,6 +72,11 @@ class Admin:
     def settle(self, node: Node) -> None:
         """Answer what is reached, and do what is missing. Once per turn; costs nothing while nobody asks."""
         requests, self._requests = self._requests, []
+        # What is reached is answered before anything is proposed: of two requests that want the opposite, the first
+        # would otherwise undo each time what the second has come to, and fill the log for ever.
+        for request in [each for each in requests if _is_reached(each, node)]:
+            requests.remove(request)
+            _answer(request.work, OK)
         for request in requests:
             reply = self._transfer(request, node) if request.goal is None else self._change(request, request.goal, node)
             if reply is None:
@@ -81,12 +86,9 @@ class Admin:
 
     def _change(self, request: _Request, goal: Goal, node: Node) -> Reply | None:
         present = node.membership
-        settled = node.membership_is_committed and not present.outgoing
-        if settled and request.is_reached(present):
-            return OK
         if node.role is not Role.LEADER:
             return LEADER_CHANGED if request.begun else LEADERSHIP_LOST
-        if not settled or not node.leads_and_is_ready:
+        if not _is_settled(node) or not node.leads_and_is_ready:
             return None
         try:
             wanted = goal(present)
@@ -124,6 +126,14 @@ class Admin:
         self._requests = [each for each in self._requests if each not in late]
         for each in late:
             each.work.sink.on_not_done(LEADERSHIP_LOST)
+
+
+def _is_settled(node: Node) -> bool:
+    return node.membership_is_committed and not node.membership.outgoing
+
+
+def _is_reached(request: _Request, node: Node) -> bool:
+    return request.goal is not None and _is_settled(node) and request.is_reached(node.membership)
 
 
 def _not_handed_over(leader_id: int) -> Error:

@@ -33,6 +33,7 @@ from raftkv.raft.roles import Role
 from raftkv.raft.settings import RaftSettings
 from raftkv.replica.admin import Admin
 from raftkv.replica.effects import EffectDesk
+from raftkv.replica.follower_reads import FollowerReads
 from raftkv.replica.forwarding import FRAME_SLACK_BYTES, Answer, Forwarder, RemoteSink
 from raftkv.replica.gathering import Gathering
 from raftkv.replica.jobs import Job
@@ -68,6 +69,9 @@ class ReplicaSettings(msgspec.Struct, frozen=True):
 
     forwards: bool = True
     """Send commands on to the leader; otherwise their clients are told where it is."""
+
+    reads_locally: bool = False
+    """A member that does not lead answers linearizable reads itself, and asks the leader only for the read index."""
 
     proposals_inflight_max: int = 1
     """So many entries may be on their way to being applied; what arrives meanwhile gathers for the next one."""
@@ -230,6 +234,7 @@ class Replica:
         self._proposals = Proposals()
         self._forwarder = Forwarder()
         self._rounds = Rounds()
+        self.follower_reads = FollowerReads(lambda: self.applied)
         self._write_gathering = Gathering()
         self._read_gathering = Gathering()
         self._stirred = True
@@ -355,6 +360,7 @@ class Replica:
         """Nothing has come in for a moment: what has gathered should go."""
         self._write_gathering.on_quiet()
         self._read_gathering.on_quiet()
+        self.follower_reads.on_quiet()
 
     def on_tick(self, now_ms: int) -> None:
         """Time has passed: elections, heartbeats, and works that have waited too long. `now_ms` never goes back."""
@@ -369,6 +375,8 @@ class Replica:
         self._cut_log()
         self.effects.release_older_than(timed_out_ms)
         self._take_back(self._forwarder.give_up_older_than(timed_out_ms))
+        for work in self.follower_reads.give_up_older_than(timed_out_ms):
+            work.sink.on_not_done(NO_QUORUM)
         if self.node.role is Role.LEADER:
             # A quorum that still speaks but whose disks hang deposes nobody, and would keep them waiting for ever.
             self._refuse_older_than(timed_out_ms, NO_QUORUM)
@@ -402,6 +410,7 @@ class Replica:
                 self._told_deadline_ms = None
         self._take_back(self._rounds.settle(node))
         if node.role is Role.LEADER:
+            self._reads += self.follower_reads.take_back()
             for work in self._admin_works:
                 self.admin.take(work)
             self._admin_works.clear()
@@ -447,6 +456,8 @@ class Replica:
         self._take_back(self._rounds.settle(node))
         if self._rounds.has_confirmed:
             self._answer_reads(wall_ms)
+        while works := self.follower_reads.take_answerable():
+            answer(works, self._read(works, wall_ms))
         if self._rounds.under_way:
             self._read_ahead(wall_ms)
         more_to_write = self._go_on_with_snapshot()
@@ -477,9 +488,12 @@ class Replica:
         """Whether another turn would do something although no input came. A slice of a snapshot is no reason while more
         follow: between two of them everybody has their turn."""
         taking = self.snapshots.taking
-        return bool(self._sends or (taking.jobs and not taking.has_more)) or (
-            self.node.role is Role.LEADER
-            and self.applied >= self.node.term_start
+        if self._sends or (taking.jobs and not taking.has_more):
+            return True
+        if self.node.role is not Role.LEADER:
+            return self.follower_reads.wants_turn
+        return (
+            self.applied >= self.node.term_start
             and self.node.transferring is None
             and (self._may_propose or self._may_begin_round)
         )
@@ -798,6 +812,10 @@ class Replica:
     def _route(self) -> None:
         """Send what has gathered to the leader, tell clients where it is, or let it wait for one."""
         leader_id = self.node.leader_id
+        if self._reads and self.settings.reads_locally:
+            self._keep_reads()
+        if self.follower_reads.wants_turn:
+            self._reads.append(self.follower_reads.ask(self._now_ms))
         if not self._writes and not self._reads and not self._admin_works:
             return
         works = [*self._writes, *self._reads, *self._admin_works]
@@ -817,6 +835,18 @@ class Replica:
                 self._sends.append((leader_id, message))
         else:
             self._take_back(mine)
+
+    def _keep_reads(self) -> None:
+        """Those that this member is to answer itself: of its own clients, and for the machine. Questions for the read
+        index go to the leader."""
+        kept: list[Work] = []
+        rest: list[Work] = []
+        for work in self._reads:
+            is_ours = work.commands and not work.system and not work.sink.remote
+            is_welcome = self.settings.forwards or work.sink.readonly  # others are told who leads
+            (kept if is_ours and is_welcome else rest).append(work)
+        self._reads = rest
+        self.follower_reads.take(kept)
 
 
 def _redirect(works: list[Work], leader_id: int) -> list[Work]:

@@ -257,6 +257,7 @@ def replica_settings(settings: Settings) -> ReplicaSettings:
             send_bytes_per_s_max=settings.snapshot.send_bytes_per_s_max,
         ),
         forwards=settings.client.routing == "forward",
+        reads_locally=settings.client.follower_reads == "local",
         proposals_inflight_max=raft.proposals_inflight_max,
         entry_bytes_max=raft.append_bytes_max,
         frame_bytes_max=settings.peer.frame_bytes_max,

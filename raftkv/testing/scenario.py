@@ -108,6 +108,7 @@ def draw(seed: int) -> Scenario:
     datagrams = chance() < 0.4
     frames = chance() < 0.6
     by_life = Random(f"life/{seed}")
+    by_readers = Random(f"readers/{seed}")
     by_files = Random(f"snapshot files/{seed}")
     by_sessions = Random(f"sessions/{seed}")  # of its own: a seed stands for the same run as before there were any
     return Scenario(
@@ -117,7 +118,10 @@ def draw(seed: int) -> Scenario:
         members=choice((3, 3, 4, 5, 5)),
         spares=by_life.choice((0, 0, 1, 2)),
         machine=choice(("redis", "redis", "redis", "register")),
-        replica=_draw_settings(random, by_sessions, by_life, _draw_chunk_bytes(by_files, datagrams)),
+        replica=msgspec.structs.replace(
+            _draw_settings(random, by_sessions, by_life, _draw_chunk_bytes(by_files, datagrams)),
+            reads_locally=by_readers.random() < 0.5,
+        ),
         duration_ms=choice((1500, 2500, 4000)),
         tick_ms=choice((10, 20, 40)),
         delay_us=choice(((50, 300), (100, 2000), (500, 15_000))),

@@ -194,6 +194,19 @@ def test_requests_that_come_together_go_one_after_the_other(cluster: Cluster) ->
     assert list(membership(cluster).addresses.values()) == ["127.0.0.1:8001", "127.0.0.1:9002", "127.0.0.1:9003"]
 
 
+def test_requests_that_want_the_opposite_do_not_undo_each_other_for_ever(cluster: Cluster) -> None:
+    """The first cannot be reached, as the member never comes; the second can."""
+    cluster.cut_off = {4}
+    assert outcome(cluster, "RAFT.NODE ADD 4 127.0.0.1:8004 LEARNER") == OK
+    waiting = ask(cluster, "RAFT.NODE PROMOTE 4")
+    assert outcome(cluster, "RAFT.NODE DEMOTE 4") == OK
+    last = cluster.replicas[1].node.log.last_index
+    cluster.advance(1000)
+    assert cluster.replicas[1].node.log.last_index <= last + 1
+    assert membership(cluster).joining == (4,)
+    assert waiting.replies is None
+
+
 def test_a_leader_that_is_removed_answers_and_goes(cluster: Cluster) -> None:
     assert outcome(cluster, "RAFT.NODE REMOVE 1") == OK
     cluster.advance(2000)

@@ -24,6 +24,7 @@ from raftkv.raft.quorum import agreed
 from raftkv.raft.settings import RaftSettings
 from raftkv.replica import Replica, ReplicaSettings, Turn, replica, sessions, snapshots
 from raftkv.replica.admin import Admin, Goal, _Request
+from raftkv.replica.follower_reads import FollowerReads
 from raftkv.replica.forwarding import Forwarder
 from raftkv.replica.ledger import Ledger
 from raftkv.replica.proposals import Proposal, Proposals
@@ -532,6 +533,48 @@ def goes_by_a_membership_that_was_cut(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Memberships, "cut_from", lambda self, index: None)
 
 
+# ---- reads of members that do not lead
+
+
+def reading_locally(seed: int) -> Scenario:
+    """Members that answer reads themselves, some of them far behind, and leaders that do not know they are deposed."""
+    drawn = with_stale_leaders(seed)
+    return msgspec.structs.replace(
+        drawn,
+        replica=msgspec.structs.replace(drawn.replica, reads_locally=True, apply_commands_max=1),
+        clients=8,
+        datagrams=True,
+        loss=0.3,
+        straggle=0.1,
+        delay_us=(100, 20_000),
+        faults={"isolate_leader": 3, "one_way": 2, "pause": 2},
+    )
+
+
+def reads_before_it_is_applied(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A member answers as soon as it knows the read index, though it has not come so far."""
+    on_answered = FollowerReads.on_answered
+    monkeypatch.setattr(FollowerReads, "on_answered", lambda self, question, index: on_answered(self, question, 0))
+
+
+def joins_a_question_that_was_asked_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A read that comes while a question is under way is answered by its answer."""
+
+    def take(self: FollowerReads, works: list[Work]) -> None:
+        (self._waiting if self._asked is None else self._asked.works).extend(works)
+
+    monkeypatch.setattr(FollowerReads, "take", take)
+
+
+def believes_its_own_commit_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A member asks nobody: what it knows to be committed is good enough."""
+
+    def take(self: FollowerReads, works: list[Work]) -> None:
+        self._confirmed.append((self._applied(), works))
+
+    monkeypatch.setattr(FollowerReads, "take", take)
+
+
 MUTANTS: list[tuple[Mutant, Kind, set[str]]] = [
     (acknowledges_before_sync, draw, {"durable before promised"}),
     (reads_before_its_first_entry, changing_leaders, {"linearizability"}),
@@ -561,6 +604,9 @@ MUTANTS: list[tuple[Mutant, Kind, set[str]]] = [
     (says_done_before_it_is_committed, with_changes, {"a change that is answered is committed"}),
     (goes_by_a_membership_that_was_cut, with_changes, {"membership in force"}),
     (counts_learners, with_changes, {"commitment", "leader completeness"}),
+    (reads_before_it_is_applied, reading_locally, {"linearizability"}),
+    (joins_a_question_that_was_asked_before, reading_locally, {"linearizability"}),
+    (believes_its_own_commit_index, reading_locally, {"linearizability"}),
 ]
 """Without `commits_an_old_term_by_counting` (see test_figure_8.py) and `answers_on_any_link` (test_directed.py), and
 `takes_skipped_writes_for_lost` and `cuts_what_a_snapshot_under_way_needs` (test_directed_snapshots.py): chance finds

@@ -87,6 +87,7 @@ def take_effect(server: Server, settings: Settings) -> None:
     replica.settings = msgspec.structs.replace(
         replica.settings,
         forwards=settings.client.routing == "forward",
+        reads_locally=settings.client.follower_reads == "local",
         proposals_inflight_max=settings.raft.proposals_inflight_max,
         no_leader_wait_ms=settings.raft.no_leader_wait_ms,
         request_timeout_ms=settings.raft.request_timeout_ms,

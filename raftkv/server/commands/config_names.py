@@ -24,6 +24,7 @@ CHANGEABLE: Final = frozenset(
         "client.turn_bytes",
         "client.requirepass",
         "client.routing",
+        "client.follower_reads",
         "client.dirty_reads",
         "client.staleness_interval_ms",
         "client.idle_timeout_ms",

@@ -199,6 +199,7 @@ def _raft(server: Server) -> Fields:
         "raft_cluster_id": server.cluster_id,
         "raft_proposals_waiting": server.replica.proposals_waiting,
         "raft_forwards_waiting": server.replica.forwards_waiting,
+        "raft_follower_reads": server.replica.follower_reads.answered,
     }
 
 
