@@ -42,6 +42,7 @@ from raftkv.errors import BrokenInvariant, ConfigError, StorageCorrupt
 from raftkv.machines.redis.database import Database, Space
 from raftkv.machines.redis.thresholds import Thresholds
 from raftkv.machines.redis.values import Collection, Value, type_name
+from raftkv.machines.redis.watches import Watch
 
 FORMAT: Final = 1
 SLICE_LISTED_MAX: Final = 8192
@@ -64,6 +65,13 @@ class Head(msgspec.Struct, array_like=True, tag="head"):
     log_time_ms: int
     databases: int
     thresholds: Thresholds = Thresholds()
+    watch_version: int = 0
+
+
+class Watched(msgspec.Struct, array_like=True, tag="watched"):
+    """(database, key, entry) of watched keys, in the order of their tables."""
+
+    entries: list[tuple[int, bytes, Watch]]
 
 
 class Strings(msgspec.Struct, array_like=True, tag="strings"):
@@ -90,7 +98,7 @@ class End(msgspec.Struct, array_like=True, tag="end"):
     keys: int
 
 
-Record = Head | Strings | Pieces | End
+Record = Head | Watched | Strings | Pieces | End
 _encode: Final = msgspec.msgpack.Encoder().encode
 _NOTHING: Final = _encode([])
 _unpack_names: Final = msgspec.msgpack.Decoder(list[bytes]).decode
@@ -127,8 +135,11 @@ def slices_of(space: Space) -> Iterator[bytes]:
         raise BrokenInvariant("a snapshot is under way already; close it before the next one begins")
     contents = [_Contents(space, number) for number in range(len(space.databases))]
     keys = sum(len(each.values) for each in contents)
+    watched = space.watches.entries()
     try:
-        yield _encode([Head(FORMAT, space.log_time_ms, len(contents), space.thresholds)])
+        yield _encode([Head(FORMAT, space.log_time_ms, len(contents), space.thresholds, space.watches.version)])
+        for at in range(0, len(watched), SLICE_KEYS_MAX):
+            yield _encode([Watched(watched[at : at + SLICE_KEYS_MAX])])
         yield from _list_keys(contents)
         for each in contents:
             yield from _slices_of(each)
@@ -251,6 +262,7 @@ class _Reader:
         self._space = space
         self._values: list[dict[bytes, Value]] = [{} for _ in space.databases]
         self._expires: list[dict[bytes, int]] = [{} for _ in space.databases]
+        self._watched: list[tuple[int, bytes, Watch]] = []
         self._unfinished: dict[tuple[int, bytes], list[bytes]] = {}
         self._head: Head | None = None
         self._end: End | None = None
@@ -260,6 +272,8 @@ class _Reader:
             self._take_head(record)
         elif self._head is None or self._end is not None:
             raise StorageCorrupt("the snapshot's slices are not in their order")
+        elif isinstance(record, Watched):
+            self._watched += record.entries
         elif isinstance(record, Strings):
             self._take_strings(record)
         elif isinstance(record, Pieces):
@@ -269,9 +283,11 @@ class _Reader:
 
     def finish(self) -> None:
         keys = sum(map(len, self._values))
-        if self._end is None or self._end.keys != keys or self._unfinished:
+        if self._head is None or self._end is None or self._end.keys != keys or self._unfinished:
             told = "no end" if self._end is None else f"{self._end.keys} announced"
             raise StorageCorrupt(f"the snapshot is not whole: {keys} keys, {told}")
+        # First: a database with watched keys is not plain.
+        self._space.watches.load(self._head.watch_version, self._watched)
         for database, values, expires in zip(self._space.databases, self._values, self._expires, strict=True):
             database.load(values, expires)
 
