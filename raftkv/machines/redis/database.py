@@ -57,7 +57,16 @@ class Space:
     entry: the entry that is being carried out, or the last one.
     """
 
-    __slots__ = ("chance_counter", "clock_ms", "databases", "entry", "is_merging", "log_time_ms", "thresholds", "watches")
+    __slots__ = (
+        "chance_counter",
+        "clock_ms",
+        "databases",
+        "entry",
+        "is_merging",
+        "log_time_ms",
+        "thresholds",
+        "watches",
+    )
 
     def __init__(self, databases: int) -> None:
         self.log_time_ms = 0
@@ -76,18 +85,14 @@ class Space:
         free_some()
         if self.is_merging:
             self.merge()
-        if self.watches.count:
-            self._end_watches()
+        if self.watches.count and self.watches.end(now_ms):
+            for database in self.databases:
+                database.look_around()
         budget = SWEEP_KEYS_MAX
         for database in self.databases:
             heap = database.deadlines
             if heap and heap[0][0] <= now_ms:
                 budget = database.sweep(budget)
-
-    def _end_watches(self) -> None:
-        self.watches.end(self.log_time_ms)
-        for database in self.databases:
-            database.look_around()
 
     def merge(self) -> None:
         """Merge a slice of what thawed overlays hold."""

@@ -76,9 +76,7 @@ class RedisMachine(StateMachine):
         return {"Keyspace": {f"db{number}": _sizes(database) for number, database in databases if database.values}}
 
 
-def _run(
-    handlers: _Handlers, space: Space, commands: list[list[bytes]], scopes: Mapping[int, int]
-) -> list[Reply]:
+def _run(handlers: _Handlers, space: Space, commands: list[list[bytes]], scopes: Mapping[int, int]) -> list[Reply]:
     databases = space.databases
     database = databases[0]
     find = handlers.get

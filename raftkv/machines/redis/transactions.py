@@ -67,7 +67,7 @@ def carry_out(space: Space, packed: bytes, run: Run, *, is_read: bool) -> Reply:
         transaction = _decode(packed)
     except msgspec.DecodeError:
         return MALFORMED
-    unchanged = all([_is_unchanged(space, *each) for each in transaction.watched])
+    unchanged = all(_is_unchanged(space, *each) for each in transaction.watched)
     if not is_read:
         for number, key, stamp in transaction.watched:
             if 0 <= number < len(space.databases):

@@ -5,8 +5,8 @@ The version counts the changes of watched keys, all databases together, and neve
 keeps the version at which it began to watch (its *stamp*), and sends it along with EXEC. A key is unchanged if and only
 if it is in the table still and its version is not above the stamp.
 
-So keys that nobody watches cost nothing, and whatever is forgotten lets a transaction fail, never succeed: an entry ends
-WATCH_MS after its last WATCH, and the oldest go when there are too many. A key that is entered anew gets a new
+So keys that nobody watches cost nothing, and whatever is forgotten lets a transaction fail, never succeed: an entry
+ends WATCH_MS after its last WATCH, and the oldest go when there are too many. A key that is entered anew gets a new
 version, above all stamps of the time before, since nobody has seen what happened to it meanwhile.
 
 A transaction that writes takes its own watches back (`leave`), so that the table is empty again when clients behave.
@@ -87,13 +87,14 @@ class Watches:
         else:
             table[key] = Watch(before.since, before.changed, before.watchers - 1, before.ends_ms)
 
-    def end(self, now_ms: int) -> None:
-        """Drop what has come to its end, ENDED_MAX at most."""
+    def end(self, now_ms: int) -> bool:
+        """Drop what has come to its end, ENDED_MAX at most; whether there was anything."""
         budget = ENDED_MAX
         for table in self.tables:
             while table and budget and _first_end_ms(table) <= now_ms:
                 self._drop(table, next(iter(table)))
                 budget -= 1
+        return budget < ENDED_MAX
 
     def _drop(self, table: Table, key: bytes) -> None:
         del table[key]
