@@ -211,6 +211,13 @@ class Raft:
     proposals_inflight_max: int = _setting(
         1, "Entries proposed and not yet committed; the next batch gathers meanwhile.", "entries", ge=1
     )
+    verify_interval_s: int = _setting(
+        0,
+        "So often the leader has the states of all members compared (RAFT.VERIFY); a difference is logged as"
+        " state_differs. 0: only when asked.",
+        "seconds",
+        ge=0,
+    )
     disk_stall_ms_max: int = _setting(
         10_000, "A leader whose disk has not answered for so long hands over, or steps down.", "milliseconds", ge=100
     )

@@ -180,9 +180,11 @@ def _draw_settings(random: Random, by_sessions: Random, by_life: Random, chunk_b
 
 
 def _with_readers(settings: ReplicaSettings, random: Random) -> ReplicaSettings:
-    """How reads are answered. A lease allows for the most that two clocks of a scenario drift apart."""
+    """How reads are answered, and how often states are compared. A lease allows for the most that two clocks of a
+    scenario drift apart."""
     raft = msgspec.structs.replace(settings.raft, lease_drift_percent_max=random.choice((0, 10)))
-    return msgspec.structs.replace(settings, raft=raft, reads_locally=random.random() < 0.5)
+    is_local, verify_interval_ms = random.random() < 0.5, random.choice((0, 300))
+    return msgspec.structs.replace(settings, raft=raft, reads_locally=is_local, verify_interval_ms=verify_interval_ms)
 
 
 def _draw_chunk_bytes(random: Random, datagrams: bool) -> int:
