@@ -89,10 +89,10 @@ class Client:
         "forward",
         "A member that does not lead carries a command to the leader, or answers -MOVED with its address.",
     )
-    follower_reads: Literal["forward", "local"] = _setting(
-        "forward",
-        "A member that does not lead carries a linearizable read to the leader, or asks it for the read index and"
-        " answers itself; both are never stale.",
+    follower_reads: Literal["local", "forward"] = _setting(
+        "local",
+        "A member that does not lead asks the leader for the read index and answers a linearizable read itself, or"
+        " carries it to the leader; neither is ever stale.",
     )
     transaction_commands_max: int = _setting(
         100_000,
@@ -202,12 +202,27 @@ class Raft:
         "milliseconds",
         ge=1,
     )
+    lease_drift_percent_max: int = _setting(
+        0,
+        "0: each read is confirmed by a quorum. Otherwise the leader reads by lease, without asking: never stale only"
+        " while the members' clocks run at rates that differ by no more than this. The same on every member.",
+        "percent",
+        ge=0,
+        le=90,
+    )
     append_entries_max: int = _setting(100, "Entries in one append to a follower.", "entries", ge=1)
     append_bytes_max: int = _setting(4 * MIB, "Bytes in one append; a larger entry travels alone.", "bytes", ge=KIB)
     inflight_appends_max: int = _setting(64, "Appends to one follower without an answer yet.", "appends", ge=1)
     inflight_bytes_max: int = _setting(16 * MIB, "Bytes in them.", "bytes", ge=KIB)
     proposals_inflight_max: int = _setting(
         1, "Entries proposed and not yet committed; the next batch gathers meanwhile.", "entries", ge=1
+    )
+    verify_interval_s: int = _setting(
+        0,
+        "So often the leader has the states of all members compared (RAFT.VERIFY); a difference is logged as"
+        " state_differs. 0: only when asked.",
+        "seconds",
+        ge=0,
     )
     disk_stall_ms_max: int = _setting(
         10_000, "A leader whose disk has not answered for so long hands over, or steps down.", "milliseconds", ge=100

@@ -53,6 +53,12 @@ class Push(msgspec.Struct, frozen=True, gc=False):
     items: list[Reply]
 
 
+class Encoded(msgspec.Struct, frozen=True, gc=False):
+    """A reply that another member has encoded already, for the RESP version of who asks. Not for machines."""
+
+    data: bytes
+
+
 Reply = (
     None
     | int
@@ -69,6 +75,7 @@ Reply = (
     | Pairs
     | Verbatim
     | Push
+    | Encoded
 )
 
 OK: Final = Simple("OK")

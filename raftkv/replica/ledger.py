@@ -13,6 +13,7 @@ these, as one of its duties; from a client they are unknown commands.
 
     RAFT.VERSION n        all members' machines are at least of version n
     RAFT.LIMITS n ...     the leader's settings for sessions; in the log, so that members whose settings differ do not
+    RAFT.MARK             the state behind this entry is to be compared among members (`verifying.py`)
     RAFT.EFFECTS id ...   these durable effects have been carried out: they leave the outbox (`effects.py`)
     (an empty batch)      time has passed: expired sessions go
 
@@ -42,6 +43,7 @@ Handler = Callable[[Context, int, list[bytes]], Reply]
 SET_VERSION: Final = b"RAFT.VERSION"
 SET_LIMITS: Final = b"RAFT.LIMITS"
 EFFECTS_DONE: Final = b"RAFT.EFFECTS"
+MARK: Final = b"RAFT.MARK"
 SWEEP_DELAY_MS: Final = 1000
 """An expired session is refused at once. Its memory goes so much later, with others' in one entry."""
 
@@ -82,6 +84,9 @@ class Ledger:
         self._handlers[SET_VERSION.lower()] = self._set_version
         self._handlers[SET_LIMITS.lower()] = self._set_limits
         self._handlers[EFFECTS_DONE.lower()] = self._effects_done
+        self._handlers[MARK.lower()] = self._mark
+        self.is_marked = False
+        """An entry with a mark was carried out; whoever looks takes it away. No part of the state."""
 
     # ---- the leader, before the log
 
@@ -168,6 +173,10 @@ class Ledger:
 
     def _effects_done(self, context: Context, position: int, argv: list[bytes]) -> Reply:  # noqa: ARG002
         self.outbox.remove([effect_id.decode() for effect_id in argv[1:]])
+        return OK
+
+    def _mark(self, context: Context, position: int, argv: list[bytes]) -> Reply:  # noqa: ARG002
+        self.is_marked = True
         return OK
 
     # ---- the whole

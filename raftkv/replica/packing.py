@@ -12,11 +12,11 @@ from typing import Any, Final
 import msgspec
 from msgspec.msgpack import Ext
 
-from raftkv.machines.replies import NULL_ARRAY, OK, Error, NullArray, Push, Reply, SetReply, Simple, Verbatim
+from raftkv.machines.replies import NULL_ARRAY, OK, Error, NullArray, Pairs, Push, Reply, SetReply, Simple, Verbatim
 
 NO_REPLY: Final = Error("ERR the machine answered with what is no reply; what the command did stands")
 
-_SIMPLE, _ERROR, _NULL_ARRAY, _SET, _VERBATIM, _PUSH, _TEXT, _LARGE = range(1, 9)
+_SIMPLE, _ERROR, _NULL_ARRAY, _SET, _VERBATIM, _PUSH, _TEXT, _LARGE, _PAIRS = range(1, 10)
 _INT_MIN, _INT_MAX = -(1 << 63), (1 << 64) - 1
 
 
@@ -62,12 +62,17 @@ _WRITERS: Final[dict[type, Callable[[Any], Ext]]] = {
     SetReply: lambda reply: Ext(_SET, pack(reply.items)),
     Verbatim: lambda reply: Ext(_VERBATIM, reply.format.encode() + b"\0" + reply.text),
     Push: lambda reply: Ext(_PUSH, pack(reply.items)),
+    Pairs: lambda reply: Ext(_PAIRS, pack([item for pair in reply.items for item in pair])),
 }
 
 
 def _verbatim(data: bytes) -> Verbatim:
     format_, _, text = data.partition(b"\0")
     return Verbatim(text, format_.decode())
+
+
+def _pairs(flat: list[Reply]) -> Pairs:
+    return Pairs(list(zip(flat[::2], flat[1::2], strict=True)))
 
 
 _READERS: Final[dict[int, Callable[[bytes], Reply]]] = {
@@ -78,6 +83,7 @@ _READERS: Final[dict[int, Callable[[bytes], Reply]]] = {
     _VERBATIM: _verbatim,
     _PUSH: lambda data: Push(_decoder.decode(data)),
     _TEXT: _text,
+    _PAIRS: lambda data: _pairs(_decoder.decode(data)),
     _LARGE: int,
 }
 

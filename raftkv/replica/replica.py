@@ -37,16 +37,26 @@ from raftkv.replica.follower_reads import FollowerReads
 from raftkv.replica.forwarding import FRAME_SLACK_BYTES, Answer, Forwarder, RemoteSink
 from raftkv.replica.gathering import Gathering
 from raftkv.replica.jobs import Job
-from raftkv.replica.ledger import Ledger
+from raftkv.replica.ledger import MARK, Ledger
 from raftkv.replica.proposals import Proposal, Proposals
 from raftkv.replica.rounds import Rounds
 from raftkv.replica.screen import Screen, internal_error, read_one_by_one
 from raftkv.replica.sessions import Limits
 from raftkv.replica.snapshots import Snapshots, SnapshotSettings, restore
+from raftkv.replica.verifying import Digesting, Verification, is_verify
 from raftkv.replica.versions import Versions
 from raftkv.replica.work import LEADERSHIP_LOST, NO_LEADER, NO_QUORUM, OUTCOME_UNKNOWN, Sink, Work, answer, join
 from raftkv.storage.interface import LogStore, SnapshotInfo, SnapshotMeta, SnapshotStore, Write
-from raftkv.wire.peer import Forward, ForwardRefused, ForwardReply, ForwardUnknown, Hello, HelloReply, PeerMessage
+from raftkv.wire.peer import (
+    Forward,
+    ForwardRefused,
+    ForwardReply,
+    ForwardUnknown,
+    Hello,
+    HelloReply,
+    PeerMessage,
+    StateDigest,
+)
 
 _WRITE = Kind.WRITE
 _ADMIN = Kind.ADMIN
@@ -81,6 +91,9 @@ class ReplicaSettings(msgspec.Struct, frozen=True):
 
     frame_bytes_max: int = 64 * 1024 * 1024
     """The largest message that another member takes."""
+
+    verify_interval_ms: int = 0
+    """So often a leader has the states of all members compared; 0: only when asked."""
 
     apply_commands_max: int = 10_000
     """A turn applies about so many commands, so that a member that catches up still hears and speaks."""
@@ -233,6 +246,8 @@ class Replica:
         self.admin = Admin()
         self._proposals = Proposals()
         self._forwarder = Forwarder()
+        self.digesting = Digesting()
+        self.verification = Verification(member_id, settings.verify_interval_ms)
         self._rounds = Rounds()
         self.follower_reads = FollowerReads(lambda: self.applied)
         self._write_gathering = Gathering()
@@ -280,6 +295,8 @@ class Replica:
             self._take_back(self._forwarder.on_refused(sender, message))  # type: ignore[arg-type]
         elif kind is ForwardUnknown:
             self._forwarder.on_unknown(sender, message)  # type: ignore[arg-type]
+        elif kind is StateDigest:
+            self.verification.on_digest(sender, message)  # type: ignore[arg-type]
         elif kind is Hello or kind is HelloReply:
             raise ProtocolError("a second handshake")
         else:
@@ -323,6 +340,7 @@ class Replica:
         self._connected.discard(peer)
         self._sends = [addressed for addressed in self._sends if addressed[0] != peer]
         self._take_back(self._forwarder.on_link_down(peer))
+        self.verification.on_gone(peer)
         self.snapshots.sending.on_link_down(peer)
 
     def on_synced(self, sequence: int) -> None:
@@ -412,14 +430,16 @@ class Replica:
         if node.role is Role.LEADER:
             self._reads += self.follower_reads.take_back()
             for work in self._admin_works:
-                self.admin.take(work)
+                (self.verification if is_verify(work) else self.admin).take(work)
             self._admin_works.clear()
             if self.applied >= node.term_start and node.transferring is None:
                 if self._duties_due:
                     self._do_duties(wall_ms)
+                    self._verify(wall_ms)
                 self._propose(wall_ms)
                 self._begin_read_round(wall_ms)
         else:
+            self.verification.on_not_leading()
             self._route()
         if self.admin:
             self.admin.settle(node)
@@ -479,7 +499,7 @@ class Replica:
         way, and writes while enough entries are, can only wait: a turn for each few of them costs more than they do."""
         if self._stirred or self.wants_turn or self.applied < self.node.log.commit:
             return True
-        if self.snapshots.taking.jobs:
+        if self.snapshots.taking.jobs or self.digesting.under_way:
             return True
         return self.node.role is not Role.LEADER and bool(self._writes or self._reads or self._admin_works)
 
@@ -495,7 +515,7 @@ class Replica:
         return (
             self.applied >= self.node.term_start
             and self.node.transferring is None
-            and (self._may_propose or self._may_begin_round)
+            and (self._may_propose or self._may_begin_round or self._rounds.has_read_by_lease)
         )
 
     # ---- writes
@@ -606,6 +626,9 @@ class Replica:
         if batch.system:
             replies = self.ledger.handle_write(context, batch.commands)
             self._look_at_ledger()
+            if self.ledger.is_marked:
+                self.ledger.is_marked = False
+                self._begin_digest(entry)
         else:
             replies = self.machine.handle_write(context, batch.commands)
         if works:
@@ -666,11 +689,42 @@ class Replica:
             else:
                 self._reads.append(work)
 
+    # ---- verification
+
+    def _begin_digest(self, entry: Entry) -> None:
+        """The state behind a mark is to be compared. One of an earlier term, as after a start, nobody waits for."""
+        if entry.term != self.node.term:
+            return
+        if self.snapshots.taking.under_way:
+            self._tell_digest(StateDigest(entry.term, entry.index, b""))
+        else:
+            self.digesting.begin(entry.term, entry.index, self.ledger.digest(), self.machine.digests())
+
+    def _tell_digest(self, digest: StateDigest | None) -> None:
+        leader_id = self.node.leader_id
+        if digest is None or leader_id is None:
+            return
+        if leader_id == self.node.id:
+            self.verification.on_digest(leader_id, digest)
+        elif leader_id in self._connected:
+            self._sends.append((leader_id, digest))
+
+    def _verify(self, wall_ms: int) -> None:
+        """On the leader: begin when it is time, end when all have answered."""
+        node, verification = self.node, self.verification
+        if verification.wants_to_begin(self._now_ms) and not self.snapshots.taking.under_way:
+            index = self._propose_system([[MARK]], wall_ms)
+            verification.begin(node.term, index, {*node.members}, self._connected, self._now_ms)
+        verification.settle(node.term, self._now_ms)
+
     # ---- snapshots
 
     def _go_on_with_snapshot(self) -> bool:
-        """One slice of the snapshot that is being taken, or the begin of one that is due. Returns whether more slices
-        can be made at once."""
+        """One slice of the snapshot that is being taken, or the begin of one that is due; a digest that is being made
+        comes first. Returns whether more slices can be made at once."""
+        if self.digesting.under_way:
+            self._tell_digest(self.digesting.step())
+            return True
         taking = self.snapshots.taking
         if taking.has_more:
             taking.step()
@@ -707,6 +761,7 @@ class Replica:
         if not node.install_snapshot(meta.index, meta.term, decode_membership(meta.membership)):
             return  # the log has come that far by itself
         self.snapshots.on_installing(info)
+        self._tell_digest(self.digesting.abandon())
         for work in self._proposals.on_skipped(meta.index):
             work.sink.on_unknown(OUTCOME_UNKNOWN)
         self._restore(info)

@@ -23,6 +23,7 @@ from raftkv.raft.settings import RaftSettings
 from raftkv.replica import Replica, ReplicaSettings
 from raftkv.replica.sessions import Limits
 from raftkv.replica.snapshots import SnapshotSettings
+from raftkv.replica.verifying import Verdict
 from raftkv.server import driver as clock
 from raftkv.server.calls import Calls
 from raftkv.server.commands import LOCAL_COMMANDS
@@ -107,6 +108,7 @@ class Member:
             cluster_id=plan.identity.cluster_id,
             report=self._report,
         )
+        self.replica.verification.tell = self._tell_verdict
         self._driver = Driver(self.replica)
         self._links = Links(
             hub,
@@ -192,6 +194,16 @@ class Member:
         """The machine raised where that does not stop the member."""
         self._plan.log.error("machine_raised", asked=what, machine=type(self.replica.machine).__name__, exc_info=error)
 
+    def _tell_verdict(self, verdict: Verdict) -> None:
+        log, digests = (
+            self._plan.log,
+            {member: (digest or b"").hex()[:16] for member, digest in verdict.digests.items()},
+        )
+        if verdict.differing:
+            log.error("state_differs", index=verdict.index, members=verdict.differing, digests=digests)
+        else:
+            log.info("state_verified", index=verdict.index, digests=digests)
+
     def close(self, reason: str) -> None:
         """Finish the disk's queue and close everything that this life has opened. The machine hears the `reason`."""
         try:
@@ -242,6 +254,7 @@ def replica_settings(settings: Settings) -> ReplicaSettings:
             election_timeout_ms_min=raft.election_timeout_ms_min,
             election_timeout_ms_max=raft.election_timeout_ms_max,
             heartbeat_interval_ms=raft.heartbeat_interval_ms,
+            lease_drift_percent_max=raft.lease_drift_percent_max,
             min_majority=settings.cluster.min_majority,
             disk_stall_ms_max=raft.disk_stall_ms_max,
             append_entries_max=raft.append_entries_max,
@@ -258,6 +271,7 @@ def replica_settings(settings: Settings) -> ReplicaSettings:
         ),
         forwards=settings.client.routing == "forward",
         reads_locally=settings.client.follower_reads == "local",
+        verify_interval_ms=raft.verify_interval_s * 1000,
         proposals_inflight_max=raft.proposals_inflight_max,
         entry_bytes_max=raft.append_bytes_max,
         frame_bytes_max=settings.peer.frame_bytes_max,

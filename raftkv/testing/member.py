@@ -18,6 +18,7 @@ from raftkv.raft.messages import Entry
 from raftkv.replica import Replica, Sink
 from raftkv.replica.effects import Due
 from raftkv.replica.jobs import Job
+from raftkv.replica.verifying import Verdict
 from raftkv.storage.memory_snapshots import MemorySnapshotStore
 from raftkv.testing.clock import Clock
 from raftkv.testing.disk import Disk
@@ -118,6 +119,7 @@ class Member:
             random=Random(self._random.getrandbits(64)),
             now_ms=self._ticked_ms,
         )
+        self.replica.verification.tell = _must_be_equal
         self._watchers.on_start(self)
         self._tick(self.life)
 
@@ -216,6 +218,7 @@ class Member:
         if not replica.needs_turn:
             return
         for _ in range(TURNS_MAX):
+            replica.on_clock(self.clock.now_ms())
             turn = replica.turn(wall_ms)
             if turn.write is not None:
                 self._watchers.on_write(self, turn.write)
@@ -327,3 +330,8 @@ class Member:
 
     def _trigger_election(self, replica: Replica) -> None:
         replica.trigger_election()
+
+
+def _must_be_equal(verdict: Verdict) -> None:
+    if verdict.differing:
+        raise RuleBroken("verification", f"at entry {verdict.index} members {verdict.differing} differ")

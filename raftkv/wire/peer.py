@@ -108,11 +108,19 @@ class ForwardUnknown(msgspec.Struct, array_like=True, frozen=True, gc=False, tag
     reason: str
 
 
-PeerMessage = RaftMessage | Hello | HelloReply | Forward | ForwardReply | ForwardRefused | ForwardUnknown
+class StateDigest(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=22):
+    """The hash of the sender's state at entry (`term`, `index`), a mark of RAFT.VERIFY; b"": it could make none."""
+
+    term: int
+    index: int
+    digest: bytes
+
+
+PeerMessage = RaftMessage | Hello | HelloReply | Forward | ForwardReply | ForwardRefused | ForwardUnknown | StateDigest
 
 _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final[msgspec.msgpack.Decoder[PeerMessage]] = msgspec.msgpack.Decoder(PeerMessage)
-_TAGS: Final = frozenset({*range(1, 10), 16, 17, 18, 19, 20, 21})
+_TAGS: Final = frozenset({*range(1, 10), 16, 17, 18, 19, 20, 21, 22})
 
 
 def frame_header(payload_bytes: int, checksum: int) -> bytes:

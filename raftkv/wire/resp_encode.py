@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from typing import Any, Final
 
-from raftkv.machines.replies import OK, Error, NullArray, Pairs, Push, Reply, SetReply, Simple, Verbatim
+from raftkv.machines.replies import OK, Encoded, Error, NullArray, Pairs, Push, Reply, SetReply, Simple, Verbatim
 
 _CRLF: Final = b"\r\n"
 _OK: Final = b"+OK\r\n"
@@ -166,6 +166,10 @@ def _write_dict(out: list[bytes], reply: dict[bytes, Reply], resp3: bool) -> Non
         encode_into(out, value, resp3)
 
 
+def _write_encoded(out: list[bytes], reply: Encoded, _resp3: bool) -> None:
+    out.append(reply.data)
+
+
 def _write_verbatim(out: list[bytes], reply: Verbatim, resp3: bool) -> None:
     if not resp3:
         _write_bytes(out, reply.text, resp3)
@@ -191,6 +195,7 @@ _WRITERS: Final[dict[type, _Writer]] = {
     SetReply: _write_set,
     Pairs: _write_pairs,
     Push: _write_push,
+    Encoded: _write_encoded,
     Verbatim: _write_verbatim,
 }
 

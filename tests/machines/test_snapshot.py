@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from raftkv.errors import BrokenInvariant, ConfigError, StorageCorrupt
+from raftkv.machines.digests import HASH_MODULUS
 from raftkv.machines.interface import Kind, ReadContext
 from raftkv.machines.redis import database, snapshot
 from raftkv.machines.redis.machine import RedisMachine
@@ -412,3 +413,43 @@ def apply(client: MachineClient, lines: list[tuple[int, Argv]], chance: Random) 
         if chance.random() < 0.1:
             client.advance(chance.choice([1, 100, 10_000]))
     assert client.call(b"SET", b"end", b"1") == OK
+
+
+# Digests, for RAFT.VERIFY
+
+
+def digest(machine: RedisMachine) -> int:
+    return sum(machine.digests()) % HASH_MODULUS
+
+
+@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(sequence=sequences)
+def test_a_digest_is_of_its_first_moment_and_knows_no_order(sequence: list[tuple[int, Argv]]) -> None:
+    """However much is written between its parts."""
+    before, other = MachineClient(), MachineClient()
+    half = len(sequence) // 2
+    for client in (before, other):
+        for number, argv in sequence[:half]:
+            client.database = number
+            client.call(*argv)
+    again = restored(list(other.machine.snapshot()))
+    expected = digest(other.machine)
+    assert digest(again) == expected
+    total = 0
+    parts = before.machine.digests()
+    rest = iter(sequence[half:])
+    for part in parts:
+        total += part
+        if (following := next(rest, None)) is not None:
+            before.database = following[0]
+            before.call(*following[1])
+    assert total % HASH_MODULUS == expected
+
+
+def test_a_digest_of_a_long_collection_has_many_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = MachineClient()
+    client.machine.space.databases[0].put(b"bag", Bag(*(b"%d" % number for number in range(50))))
+    whole = digest(client.machine)
+    monkeypatch.setattr(snapshot, "DIGEST_KEYS_MAX", 3)
+    assert sum(part == 0 for part in client.machine.digests()) > 10
+    assert digest(client.machine) == whole

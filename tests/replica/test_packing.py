@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raftkv.machines.replies import NULL_ARRAY, OK, Error, Push, Reply, SetReply, Simple, Verbatim
+from raftkv.machines.replies import NULL_ARRAY, OK, Error, Pairs, Push, Reply, SetReply, Simple, Verbatim
 from raftkv.replica.packing import pack, unpack
 from raftkv.wire.resp_encode import encode
 
@@ -21,6 +21,7 @@ _REPLIES = st.recursive(
         | st.dictionaries(st.binary(), inner)
         | st.lists(inner).map(SetReply)
         | st.lists(inner).map(Push)
+        | st.lists(st.tuples(inner, inner)).map(Pairs)
     ),
     max_leaves=10,
 )

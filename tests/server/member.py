@@ -126,8 +126,8 @@ class Cluster:
             if not self.cut_off & {number, peer}:
                 self.replicas[peer].on_message(number, message)
         before = replica.applied
-        replica.apply(self.now_ms)
-        return bool(turn.write or turn.sends or replica.applied > before or replica.wants_turn)
+        more = replica.apply(self.now_ms)
+        return bool(turn.write or turn.sends or replica.applied > before or more or replica.wants_turn)
 
     def advance(self, ms: int, step_ms: int = 10) -> None:
         """Let time pass in steps of `step_ms`."""

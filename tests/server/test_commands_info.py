@@ -231,6 +231,7 @@ def test_status_of_the_leader(three: Cluster) -> None:
         b"learners": [],
         b"transferring_to": None,
         b"snapshot": None,
+        b"verified": None,
         b"uptime_ms": 0,
         b"machine": b"redis",
         b"machine_version": 1,

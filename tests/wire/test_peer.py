@@ -40,6 +40,7 @@ MESSAGES: list[PeerMessage] = [
     peer.ForwardRefused(1, 3),
     peer.ForwardRefused(2, None),
     peer.ForwardUnknown(1, "leadership was lost"),
+    peer.StateDigest(5, 9, b"\xff" * 32),
 ]  # fmt: skip
 
 Outcome = tuple[list[PeerMessage], str | None]
@@ -184,6 +185,7 @@ any_message = st.one_of(
     st.builds(peer.Forward, u64, u64, st.booleans(), argvs, st.dictionaries(u64, u64, max_size=3)),
     st.builds(peer.ForwardReply, u64, st.lists(st.binary())),
     st.builds(peer.ForwardUnknown, u64, st.text()),
+    st.builds(peer.StateDigest, u64, u64, st.binary(max_size=40)),
     st.builds(raft.Append, u64, u64, u64, u64, st.lists(st.builds(raft.Entry, u64, u64, u64, st.binary()))),
 )
 

@@ -19,7 +19,7 @@ from raftkv.machines.redis import transactions
 from raftkv.machines.redis.database import Database, Space
 from raftkv.machines.redis.refusals import DATABASE_OUT_OF_RANGE, Refused
 from raftkv.machines.redis.registry import COMMANDS
-from raftkv.machines.redis.snapshot import slices_of, space_from
+from raftkv.machines.redis.snapshot import digests_of, slices_of, space_from
 from raftkv.machines.redis.values import Value, type_name
 from raftkv.machines.replies import Error, Reply, unknown_command, wrong_arity
 
@@ -64,6 +64,9 @@ class RedisMachine(StateMachine):
             for part in _digest_parts(number, database):
                 digest.update(b"%d:%b" % (len(part), part))
         return digest.digest()
+
+    def digests(self) -> Iterator[int]:
+        return digests_of(self.space)
 
     def snapshot(self) -> Iterator[bytes]:
         return slices_of(self.space)

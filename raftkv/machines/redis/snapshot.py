@@ -32,17 +32,22 @@ RANDOMKEY (members differ in it anyway). KEYS answers in the order of the dict, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import hashlib
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
 from itertools import chain, islice
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
 from raftkv.errors import BrokenInvariant, ConfigError, StorageCorrupt
+from raftkv.machines.digests import part_hash
 from raftkv.machines.redis.database import Database, Space
 from raftkv.machines.redis.thresholds import Thresholds
 from raftkv.machines.redis.values import Collection, Value, type_name
-from raftkv.machines.redis.watches import Watch
+from raftkv.machines.redis.watches import WatchedKey
+
+T = TypeVar("T")
 
 FORMAT: Final = 1
 SLICE_LISTED_MAX: Final = 8192
@@ -53,6 +58,9 @@ SLICE_KEYS_MAX: Final = 1024
 
 SLICE_BYTES_MAX: Final = 256 * 1024
 """Above it a slice ends with the value that passed it."""
+
+DIGEST_KEYS_MAX: Final = 512
+"""Keys or members that one part of a digest is made of: less than a millisecond of work."""
 
 PIECE_BYTES: Final = 256 * 1024
 """The size of the pieces of a long string."""
@@ -69,9 +77,9 @@ class Head(msgspec.Struct, array_like=True, tag="head"):
 
 
 class Watched(msgspec.Struct, array_like=True, tag="watched"):
-    """(database, key, entry) of watched keys, in the order of their tables."""
+    """Watched keys, in the order of their tables."""
 
-    entries: list[tuple[int, bytes, Watch]]
+    entries: list[WatchedKey]
 
 
 class Strings(msgspec.Struct, array_like=True, tag="strings"):
@@ -130,28 +138,58 @@ class _Contents:
 
 
 def slices_of(space: Space) -> Iterator[bytes]:
-    """The state at the first `next`, however it changes meanwhile. One at a time for each space."""
+    """The state at the first `next`, however it changes meanwhile. One walk at a time for each space."""
+    head, keys = _encode([_head(space)]), sum(len(database.values) for database in space.databases)
+    watched = space.watches.entries()
+    with closing(_walk(space, _slices_of, _NOTHING)) as walk:
+        next(walk)
+        yield head
+        yield from map(_encode, _watched_records(watched))
+        yield from walk
+    yield _encode([End(keys)])
+
+
+def digests_of(space: Space) -> Iterator[int]:
+    """The state at the first `next` as numbers to be summed (`StateMachine.digests`)."""
+    head = part_hash(_encode(_head(space)))
+    watched = space.watches.entries()
+    with closing(_walk(space, _digests_of, 0)) as walk:
+        next(walk)
+        yield head
+        yield from (part_hash(_encode(records)) for records in _watched_records(watched))
+        yield from walk
+
+
+def _head(space: Space) -> Head:
+    return Head(FORMAT, space.log_time_ms, len(space.databases), space.thresholds, space.watches.version)
+
+
+def _watched_records(entries: list[WatchedKey]) -> Iterator[list[Watched]]:
+    for at in range(0, len(entries), SLICE_KEYS_MAX):
+        yield [Watched(entries[at : at + SLICE_KEYS_MAX])]
+
+
+def _walk(space: Space, parts_of: Callable[[_Contents], Iterator[T]], nothing: T) -> Generator[T, None, None]:
+    """Keep what is overwritten from the first `next` on, list the keys, then give the parts of each database; `nothing`
+    where there is only work to be divided."""
     if any(database.kept is not None for database in space.databases):
         raise BrokenInvariant("a snapshot is under way already; close it before the next one begins")
     contents = [_Contents(space, number) for number in range(len(space.databases))]
-    keys = sum(len(each.values) for each in contents)
-    watched = space.watches.entries()
     try:
-        yield _encode([Head(FORMAT, space.log_time_ms, len(contents), space.thresholds, space.watches.version)])
-        for at in range(0, len(watched), SLICE_KEYS_MAX):
-            yield _encode([Watched(watched[at : at + SLICE_KEYS_MAX])])
-        yield from _list_keys(contents)
+        yield nothing
+        for _ in _list_keys(contents):
+            yield nothing
         for each in contents:
-            yield from _slices_of(each)
-            yield from _let_go(each)
-        yield _encode([End(keys)])
+            yield from parts_of(each)
+            for _ in _let_go(each):
+                yield nothing
     finally:
         for each in contents:
             _stop_keeping(each)
         space.merge()
 
 
-def _list_keys(contents: list[_Contents]) -> Iterator[bytes]:
+def _list_keys(contents: list[_Contents]) -> Iterator[None]:
     room = SLICE_LISTED_MAX
     for each in contents:
         names = iter(each.values)
@@ -159,20 +197,20 @@ def _list_keys(contents: list[_Contents]) -> Iterator[bytes]:
             each.names.append(_encode(listed))
             room -= len(listed)
             if room == 0:
-                yield _NOTHING
+                yield
                 room = SLICE_LISTED_MAX
         if owner := each.owner():
             owner.thaw()
 
 
-def _let_go(contents: _Contents) -> Iterator[bytes]:
+def _let_go(contents: _Contents) -> Iterator[None]:
     """Forget what was kept; after many changes not all at once."""
     _stop_keeping(contents)
     for left in (contents.kept.values, contents.kept.deadlines):
         while len(left) > SLICE_KEYS_MAX:
             for _ in range(SLICE_KEYS_MAX):
                 left.popitem()
-            yield _NOTHING
+            yield
         left.clear()
 
 
@@ -219,6 +257,39 @@ def _slices_of(contents: _Contents) -> Iterator[bytes]:
         yield _encode([strings, *records])
 
 
+def _digests_of(contents: _Contents) -> Iterator[int]:
+    number, kept = contents.number, contents.kept
+    total = keys = 0
+    for name in contents.take_names():
+        if name in kept.values:
+            value, deadline_ms = kept.values[name], kept.deadlines.get(name)
+            kept.values[name] = None
+        else:
+            value, deadline_ms = contents.values[name], contents.expires.get(name)
+        if isinstance(value, bytes):
+            total += part_hash(_encode((number, name, deadline_ms, value)))
+        elif value is not None:
+            if name not in kept.values and len(value) > SLICE_KEYS_MAX:
+                kept.values[name] = None
+                value = value.copy()  # writes will come between its slices
+            yield from _digest_of((number, name, deadline_ms, value.type_name), value)
+        keys += 1
+        if keys >= DIGEST_KEYS_MAX:
+            yield total
+            total = keys = 0
+    yield total
+
+
+def _digest_of(key: tuple[int, bytes, int | None, str], value: Collection) -> Iterator[int]:
+    """One number for a collection; zeros while it is being made."""
+    digest = hashlib.blake2b(_encode(key), digest_size=32)
+    for count, part in enumerate(value.digest_parts(), 1):
+        digest.update(_encode(part))
+        if count % DIGEST_KEYS_MAX == 0:
+            yield 0
+    yield int.from_bytes(digest.digest(), "big")
+
+
 def _pieces(contents: _Contents, name: bytes, value: Value, deadline_ms: int | None) -> Iterator[Pieces]:
     """The records of one value, each of at most a slice's content. The last one says so, and may be empty."""
     if isinstance(value, bytes):
@@ -262,7 +333,7 @@ class _Reader:
         self._space = space
         self._values: list[dict[bytes, Value]] = [{} for _ in space.databases]
         self._expires: list[dict[bytes, int]] = [{} for _ in space.databases]
-        self._watched: list[tuple[int, bytes, Watch]] = []
+        self._watched: list[WatchedKey] = []
         self._unfinished: dict[tuple[int, bytes], list[bytes]] = {}
         self._head: Head | None = None
         self._end: End | None = None

@@ -42,6 +42,9 @@ class Watch(msgspec.Struct, frozen=True, array_like=True, gc=False):
     ends_ms: int
 
 
+WatchedKey = tuple[int, bytes, Watch]
+"""(database, key, its entry)"""
+
 Table = OrderedDict[bytes, Watch]
 """In the order of the last WATCH, and so of `ends_ms`."""
 
@@ -101,15 +104,15 @@ class Watches:
         self.count -= 1
         self.size_bytes -= len(key)
 
-    def load(self, version: int, entries: list[tuple[int, bytes, Watch]]) -> None:
-        """What a snapshot had: (database, key, its entry), in order. Raises IndexError."""
+    def load(self, version: int, entries: list[WatchedKey]) -> None:
+        """What a snapshot had. Raises IndexError."""
         self.version = version
         for number, key, watch in entries:
             self.tables[number][key] = watch
             self.count += 1
             self.size_bytes += len(key)
 
-    def entries(self) -> list[tuple[int, bytes, Watch]]:
+    def entries(self) -> list[WatchedKey]:
         """What `load` takes."""
         return [(number, key, watch) for number, table in enumerate(self.tables) for key, watch in table.items()]
 

@@ -199,8 +199,18 @@ def _raft(server: Server) -> Fields:
         "raft_cluster_id": server.cluster_id,
         "raft_proposals_waiting": server.replica.proposals_waiting,
         "raft_forwards_waiting": server.replica.forwards_waiting,
+        **_verified(server),
         "raft_follower_reads": server.replica.follower_reads.answered,
     }
+
+
+def _verified(server: Server) -> Fields:
+    """What RAFT.VERIFY has found last, as far as this member led then."""
+    last = server.replica.verification.last
+    if last is None:
+        return {}
+    differing = ",".join(map(str, last.differing))
+    return {"raft_verified_index": last.index, "raft_state_differs": differing or "no"}
 
 
 def _keyspace(server: Server) -> Fields:

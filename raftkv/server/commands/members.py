@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from raftkv.machines.interface import NO_SCOPES, Command, Kind
 from raftkv.machines.redis.rows import OPTIONAL, argument
-from raftkv.machines.replies import OK, Error, Reply
+from raftkv.machines.replies import OK, Encoded, Error, Reply
 from raftkv.raft.roles import Role
 from raftkv.server.commands.rows import container, local
 from raftkv.server.commands.view import peers
@@ -37,8 +37,7 @@ class _Asked:
         self.reply = replies[start]
 
     def on_encoded(self, replies: Sequence[bytes]) -> None:
-        text = replies[0].rstrip().decode(errors="replace")
-        self.reply = Error(text[1:]) if text.startswith("-") else OK
+        self.reply = Encoded(replies[0])
 
     def on_redirect(self, leader_id: int) -> None:
         self.reply = Error(f"MOVED 0 {self._server.client_address_of(leader_id)}")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from raftkv.machines.interface import Command
 from raftkv.machines.replies import Reply
+from raftkv.server.commands.members import ask_leader
 from raftkv.server.commands.rows import local
 from raftkv.server.commands.view import Peer, leader_address, peers
 
@@ -40,6 +41,7 @@ def status_of(server: Server) -> Reply:
         b"learners": list(node.membership.learners),
         b"transferring_to": node.transferring,
         b"snapshot": _newest_snapshot(server),
+        b"verified": verified_of(server),
         b"uptime_ms": server.now_ms() - server.started_ms,
         b"machine": server.replica.machine.name.encode(),
         b"machine_version": server.replica.machine.version,
@@ -53,6 +55,12 @@ def status_of(server: Server) -> Reply:
             _peer_status(peer, log.last_index, server.replica.versions.known.get(peer.id)) for peer in peers(server)
         ],
     }
+
+
+def verified_of(server: Server) -> Reply:
+    """The last verdict of this member as leader, as RAFT.VERIFY answers it; None: there is none."""
+    last = server.replica.verification.last
+    return None if last is None else last.reply()
 
 
 def _newest_snapshot(server: Server) -> Reply:
@@ -78,6 +86,18 @@ def _peer_status(peer: Peer, last_index: int, machine_version: int | None) -> Re
 
 
 ROWS: tuple[Command, ...] = (
+    local(
+        "raft.verify",
+        1,
+        ask_leader,
+        "admin noscript",
+        acl="admin slow dangerous",
+        group="server",
+        since="7.0.0",
+        summary="Compares the states of all members, at one place in the log, while they serve",
+        tips=("nondeterministic_output",),
+        complexity="O(N) where N is the number of keys",
+    ),
     local(
         "raft.status",
         1,
