@@ -217,6 +217,12 @@ class Raft:
     proposals_inflight_max: int = _setting(
         1, "Entries proposed and not yet committed; the next batch gathers meanwhile.", "entries", ge=1
     )
+    joining_patience_ms: int = _setting(
+        30_000,
+        "RAFT.NODE ADD and PROMOTE give up waiting for a member that is silent for so long; it stays a learner.",
+        "milliseconds",
+        ge=100,
+    )
     verify_interval_s: int = _setting(
         0,
         "So often the leader has the states of all members compared (RAFT.VERIFY); a difference is logged as"
@@ -249,6 +255,10 @@ class Storage:
     segment_bytes: int = _setting(
         64 * MIB, "Size of one log file, filled with zeros ahead of use.", "bytes", ge=64 * KIB, le=4 * GIB
     )
+    scrub_bytes_per_s: int = _setting(
+        4 * MIB, "How fast old files are read again to find damage; 0: they are not.", "bytes", ge=0
+    )
+    scrub_interval_s: int = _setting(86_400, "The pause between two such passes.", "seconds", ge=1)
     log_cache_bytes_max: int = _setting(
         16 * MIB, "Newest entries kept in memory; a late follower gets older ones from disk.", "bytes", ge=0
     )

@@ -43,17 +43,21 @@ Goal = Callable[[Membership], Membership]
 
 
 class _Request(msgspec.Struct, eq=False):
-    """`goal`: None for a transfer to `target`. `is_reached`: judges a membership that is committed and not joint."""
+    """`goal`: None for a transfer to `target`; otherwise what `member_id` is to become. `is_reached`: judges a
+    membership that is committed and not joint."""
 
     work: Work
     goal: Goal | None = None
     is_reached: Callable[[Membership], bool] = lambda membership: True  # noqa: ARG005
     target: int | None = None
+    member_id: int = 0
     begun: bool = False
 
 
 class Admin:
-    def __init__(self) -> None:
+    def __init__(self, patience_ms: int) -> None:
+        """A member that is to become a voter, and is not heard for `patience_ms`, is not waited for any longer."""
+        self._patience_ms = patience_ms
         self._requests: list[_Request] = []
 
     def __len__(self) -> int:
@@ -90,6 +94,8 @@ class Admin:
             return LEADER_CHANGED if request.begun else LEADERSHIP_LOST
         if not _is_settled(node) or not node.leads_and_is_ready:
             return None
+        if request.member_id in present.joining and self._is_silent(request, node):
+            return _never_came(request.member_id, self._patience_ms)
         try:
             wanted = goal(present)
             if wanted != present:
@@ -100,6 +106,10 @@ class Admin:
         except YourFault as error:
             return Error(f"ERR {error}")
         return None
+
+    def _is_silent(self, request: _Request, node: Node) -> bool:
+        heard_ms = node.progress[request.member_id].heard_ms
+        return node.now_ms - max(heard_ms, request.work.since_ms) >= self._patience_ms
 
     def _transfer(self, request: _Request, node: Node) -> Reply | None:
         target, leader_id = request.target, node.leader_id
@@ -136,6 +146,13 @@ def _is_reached(request: _Request, node: Node) -> bool:
     return request.goal is not None and _is_settled(node) and request.is_reached(node.membership)
 
 
+def _never_came(member_id: int, patience_ms: int) -> Error:
+    return Error(
+        f"TIMEOUT Member {member_id} is a learner, but was not heard for {patience_ms // 1000} s; once it comes and"
+        f" has caught up it becomes a voter by itself. RAFT.NODE REMOVE {member_id} takes it back, for ever"
+    )
+
+
 def _not_handed_over(leader_id: int) -> Error:
     return Error(f"ERR leadership was not handed over in time; member {leader_id} leads")
 
@@ -161,7 +178,12 @@ def _parse(work: Work) -> _Request | Error:
     if len(words) != 2 or action not in _CHANGES:
         return SYNTAX
     goal, is_reached = _CHANGES[action]
-    return _Request(work, lambda present: goal(present, member_id), lambda present: is_reached(present, member_id))
+    return _Request(
+        work,
+        lambda present: goal(present, member_id),
+        lambda present: is_reached(present, member_id),
+        member_id=member_id,
+    )
 
 
 def _parse_add(work: Work, member_id: int, words: list[bytes]) -> _Request | Error:
@@ -191,7 +213,7 @@ def _parse_add(work: Work, member_id: int, words: list[bytes]) -> _Request | Err
         there = present.addresses.get(member_id) == address
         return there and (member_id in present.voters or (as_learner and member_id in present.learners))
 
-    return _Request(work, goal, is_reached)
+    return _Request(work, goal, is_reached, member_id=member_id)
 
 
 def _member_id(word: bytes) -> int | None:

@@ -92,6 +92,9 @@ class ReplicaSettings(msgspec.Struct, frozen=True):
     frame_bytes_max: int = 64 * 1024 * 1024
     """The largest message that another member takes."""
 
+    joining_patience_ms: int = 30_000
+    """Who asked for a new voter is told after so long that it was not heard."""
+
     verify_interval_ms: int = 0
     """So often a leader has the states of all members compared; 0: only when asked."""
 
@@ -243,7 +246,7 @@ class Replica:
         self._writes: deque[Work] = deque()
         self._reads: list[Work] = []
         self._admin_works: list[Work] = []
-        self.admin = Admin()
+        self.admin = Admin(settings.joining_patience_ms)
         self._proposals = Proposals()
         self._forwarder = Forwarder()
         self.digesting = Digesting()

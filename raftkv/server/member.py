@@ -160,6 +160,9 @@ class Member:
             nursery.start_soon(peers.run, ports.peers())
             nursery.start_soon(accept_clients, ports.clients(), self.server.add_session, self._accepting, plan.log)
             nursery.start_soon(self._effects.run)
+            nursery.start_soon(
+                self.server.scrub.run, plan.settings.storage, plan.settings.node.data_dir, self._store, plan.log
+            )
             if plan.settings.cluster.join and plan.identity.member_id not in self.replica.node.voters:
                 nursery.start_soon(ask_to_be_added, plan.settings, plan.log)
             nursery.start_soon(self._watch_role)
@@ -271,6 +274,7 @@ def replica_settings(settings: Settings) -> ReplicaSettings:
         ),
         forwards=settings.client.routing == "forward",
         reads_locally=settings.client.follower_reads == "local",
+        joining_patience_ms=raft.joining_patience_ms,
         verify_interval_ms=raft.verify_interval_s * 1000,
         proposals_inflight_max=raft.proposals_inflight_max,
         entry_bytes_max=raft.append_bytes_max,

@@ -15,6 +15,7 @@ from raftkv.server.effects import EffectStats
 from raftkv.server.hub import Hub
 from raftkv.server.limits import command_bytes_max
 from raftkv.server.memory import MemoryGauge
+from raftkv.server.scrubbing import Scrub
 from raftkv.server.session import Session
 from raftkv.server.staleness import Staleness
 from raftkv.server.watch import LeaderWatch
@@ -87,6 +88,7 @@ class Server:
         self.watch = LeaderWatch(self)
         self.staleness = Staleness(self)
         self.memory = MemoryGauge()
+        self.scrub = Scrub()
 
     now_ms = staticmethod(driver.now_ms)
     wall_ms = staticmethod(driver.wall_ms)

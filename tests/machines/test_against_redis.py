@@ -10,6 +10,7 @@ from raftkv.machines.redis.registry import ROWS
 from tests.machines import (
     test_counters,
     test_expiry,
+    test_hashes,
     test_keys,
     test_keyspace,
     test_lcs,
@@ -22,7 +23,17 @@ from tests.support.redis_server import RespConnection, start_redis_server
 
 pytestmark = pytest.mark.redis
 
-MODULES = (test_counters, test_expiry, test_keys, test_keyspace, test_lcs, test_ranges, test_scan, test_strings)
+MODULES = (
+    test_counters,
+    test_expiry,
+    test_hashes,
+    test_keys,
+    test_keyspace,
+    test_lcs,
+    test_ranges,
+    test_scan,
+    test_strings,
+)
 CASES = [case for module in MODULES for case in module.CASES]
 
 

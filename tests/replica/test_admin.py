@@ -96,7 +96,7 @@ def test_a_new_member_is_a_learner_until_it_has_caught_up() -> None:
 
     assert add(b"LEARNER").replies == [OK]
     as_voter = add()
-    member.advance(60_000)
+    member.advance(29_000)
     assert as_voter.replies is None
     node = member.replica.node
     assert (node.membership.voters, node.membership.learners, node.membership.joining) == ((1,), (4,), (4,))
@@ -205,6 +205,16 @@ def test_requests_that_want_the_opposite_do_not_undo_each_other_for_ever(cluster
     assert cluster.replicas[1].node.log.last_index <= last + 1
     assert membership(cluster).joining == (4,)
     assert waiting.replies is None
+
+
+def test_a_member_that_never_comes_is_not_waited_for_without_end(cluster: Cluster) -> None:
+    cluster.cut_off = {4}
+    reply = outcome(cluster, "RAFT.NODE ADD 4 127.0.0.1:8004", within_ms=40_000)
+    assert isinstance(reply, Error)
+    assert reply.text.startswith("TIMEOUT Member 4 is a learner, but was not heard for 30 s")
+    assert membership(cluster).joining == (4,)
+    assert cluster.now_ms >= 30_000
+    assert outcome(cluster, "RAFT.NODE REMOVE 4") == OK
 
 
 def test_a_leader_that_is_removed_answers_and_goes(cluster: Cluster) -> None:

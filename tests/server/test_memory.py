@@ -35,8 +35,7 @@ def test_what_the_leader_says_counts(make_cluster: Callable[..., Cluster]) -> No
 
 
 IN_A_NEW_PROCESS = """
-import subprocess
-import sys
+import os
 from raftkv.server.memory import MemoryGauge
 gauge = MemoryGauge()
 before = gauge.used_bytes()

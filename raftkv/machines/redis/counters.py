@@ -8,12 +8,11 @@ from raftkv.machines.numbers import INT64_MAX, INT64_MIN
 from raftkv.machines.redis.arguments import integer
 from raftkv.machines.redis.database import Database
 from raftkv.machines.redis.longdouble import LongDouble, add, format_long_double, parse_long_double
-from raftkv.machines.redis.refusals import NOT_A_FLOAT, Refused
+from raftkv.machines.redis.refusals import NOT_A_FLOAT, WOULD_OVERFLOW, Refused
 from raftkv.machines.redis.rows import KEY, argument, key, key_spec, row
 from raftkv.machines.redis.strings import string_for_write
 from raftkv.machines.replies import Error, Reply
 
-_OVERFLOW: Final = Error("ERR increment or decrement would overflow")
 _DECREMENT_OVERFLOW: Final = Error("ERR decrement would overflow")
 _NOT_FINITE: Final = Error("ERR increment would produce NaN or Infinity")
 
@@ -41,7 +40,7 @@ def _add(db: Database, name: bytes, increment: int) -> Reply:
     before = string_for_write(db, name)
     number = (0 if before is None else integer(before)) + increment
     if not INT64_MIN <= number <= INT64_MAX:
-        return _OVERFLOW
+        return WOULD_OVERFLOW
     db.put(name, b"%d" % number)
     return number
 

@@ -22,7 +22,7 @@ ONLY_HERE: Final = frozenset({"dirtyget"})
 OWN_WORDS: Final = frozenset({"summary", "complexity", "notes", "replaced_by"})
 """Fields of the command table with the same meaning in other words; of `history` the versions agree."""
 
-UNORDERED: Final = frozenset({"keys", "scan"})
+UNORDERED: Final = frozenset({"keys", "scan", "hkeys", "hvals", "hgetall", "hscan"})
 """Commands whose reply has the same members in another order."""
 
 OVERDUE_COUNTED: Final = frozenset({"dbsize", "randomkey"})
@@ -35,6 +35,11 @@ DIFFERENCES: Final = (
         "SET, GETEX ... with a deadline in the past",
         "the key is removed at once; Redis may keep it until something looks",
         "the state must not depend on who looks; shows only in DBSIZE",
+    ),
+    Difference(
+        "HKEYS, HVALS, HGETALL, HSCAN of a large hash",
+        "the order in which the fields came, other cursors",
+        "an order that all members share",
     ),
     Difference("KEYS, SCAN", "another order, other cursors", "an order that all members share, see keyindex.py"),
     Difference("TYPE option of SCAN", "any unknown type matches nothing", "as in Redis 7.0; newer versions refuse it"),

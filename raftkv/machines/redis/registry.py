@@ -9,13 +9,14 @@ from collections.abc import Mapping
 from typing import Final
 
 from raftkv.machines.interface import Command, command_table
-from raftkv.machines.redis import counters, expiry, keys, keyspace, lcs, ranges, scan, strings
+from raftkv.machines.redis import counters, expiry, hashes, keys, keyspace, lcs, ranges, scan, strings
 
 ROWS: Final[tuple[Command, ...]] = (
     *strings.ROWS,
     *ranges.ROWS,
     *counters.ROWS,
     *lcs.ROWS,
+    *hashes.ROWS,
     *keys.ROWS,
     *scan.ROWS,
     *expiry.ROWS,

@@ -12,7 +12,7 @@ import msgspec
 class Thresholds(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """Entries count members (of hashes: fields), values are lengths in bytes."""
 
-    hash_max_listpack_entries: int = 128
+    hash_max_listpack_entries: int = 512
     hash_max_listpack_value: int = 64
     set_max_intset_entries: int = 512
     zset_max_listpack_entries: int = 128

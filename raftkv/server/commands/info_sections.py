@@ -115,6 +115,9 @@ def _persistence(server: Server) -> Fields:
         "aof_last_write_status": "ok",
         "log_fsync": server.settings.storage.fsync,
         "log_entries_unsynced": log.last_index - log.synced,
+        "scrub_last_time": (server.scrub.ended_ms or 0) // 1000,
+        "scrub_last_bytes": server.scrub.read_bytes,
+        "scrub_last_status": "err" if server.scrub.damage else "ok",
     }
 
 
