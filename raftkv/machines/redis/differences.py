@@ -55,5 +55,15 @@ DIFFERENCES: Final = (
         "an error is text, and travels between members as text",
     ),
     Difference("options with a NUL inside", "are unknown", "Redis compares them as C strings, up to the NUL"),
+    Difference(
+        "subscriptions inside MULTI",
+        "refused, as RAFT.* are; what would wait for others is an error in EXEC's reply",
+        "messages have no place among replies; nothing waits inside a transaction, in Redis neither",
+    ),
+    Difference(
+        "WATCH",
+        "holds for 10 minutes, and for 16384 keys at a time; later EXEC answers null",
+        "watched keys are replicated state: what is forgotten lets a transaction fail",
+    ),
     Difference("COMMAND DOCS", "own summaries and complexities", "written for what happens here"),
 )
