@@ -94,6 +94,12 @@ class Client:
         "A member that does not lead asks the leader for the read index and answers a linearizable read itself, or"
         " carries it to the leader; neither is ever stale.",
     )
+    transaction_commands_max: int = _setting(
+        100_000,
+        "Commands between MULTI and EXEC. They are carried out in one go: so many simple ones take 0.1 s.",
+        "commands",
+        ge=1,
+    )
     dirty_reads: bool = _setting(True, "Whether DIRTYGET, a local and possibly stale read, is allowed.")
     staleness_interval_ms: int = _setting(
         50,

@@ -244,6 +244,14 @@ class StateMachine(ABC):
     commands: Mapping[bytes, Command]
     """argv[0] -> row, as `command_table` makes it."""
 
+    has_transactions: ClassVar[bool] = False
+    """Whether it knows the internal commands EXEC and WATCH (machines/redis/transactions.py), so that clients have
+    MULTI and what belongs to it."""
+
+    def commands_in(self, argv: list[bytes]) -> list[list[bytes]]:
+        """The commands that `argv` stands for: what is judged before the log. More than itself for a transaction."""
+        return [argv]
+
     def init(self) -> None:
         """Make ready, before anything else. An exception stops the member's start with that reason."""
         return

@@ -106,6 +106,12 @@ class Screen:
         return self._machine_refusal(work.kind, inner, by_state=self._is_settled() and self._ledger.is_new(argv))
 
     def _machine_refusal(self, kind: Kind, argv: list[bytes], *, by_state: bool = True) -> Error | None:
+        """Why a command may not be carried out. A transaction is refused as a whole, for the first part that is."""
+        parts = self._ledger.machine.commands_in(argv)
+        refusals = (self._part_refusal(kind, part, by_state=by_state) for part in parts)
+        return next((refusal for refusal in refusals if refusal is not None), None)
+
+    def _part_refusal(self, kind: Kind, argv: list[bytes], *, by_state: bool) -> Error | None:
         if self.version_check is not None:
             refusal = self.version_check(kind, argv)
             if refusal is not None:

@@ -67,6 +67,8 @@ class Server:
         self.started_ms = driver.now_ms()
         self.stopping = False
         system_commands = replica.ledger.commands
+        if not replica.machine.has_transactions:
+            local_commands = {name: row for name, row in local_commands.items() if row.group != "transactions"}
         self.commands: dict[bytes, Command] = {**replica.machine.commands, **system_commands, **local_commands}
         self.machine_commands = {
             name: (abs(row.arity) if row.kind is Kind.DIRTY else row.arity, int(row.kind))

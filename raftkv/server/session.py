@@ -32,13 +32,21 @@ from raftkv.wire.resp_encode import encode, encode_many, encode_one
 
 if TYPE_CHECKING:
     from raftkv.server.server import Server
+    from raftkv.server.transaction import Transaction
     from raftkv.server.watch import Subscriptions
 
 RECEIVE_BYTES_MIN = 448
 """Small enough for CPython's own allocator of small objects; it grows with what a client sends at once."""
 
-IMMEDIATE = frozenset({"ping", "echo", "select", "time", "lolwut", "command"})
-"""Local commands whose answer does not depend on the commands before them, and changes nothing but the scope."""
+IMMEDIATE = frozenset({"ping", "echo", "select", "time", "lolwut", "command", "multi", "discard", "unwatch"})
+"""Local commands whose answer does not depend on the commands before them, and changes nothing but the scope, or the
+transaction."""
+
+IN_ORDER = frozenset({"exec", "watch"})
+"""Local commands that must wait for the machine's before them alone: they go to the machine themselves."""
+
+NOT_QUEUED = frozenset({"multi", "exec", "discard", "watch", "quit", "reset"})
+"""What MULTI does not put off."""
 
 WEB_REQUEST_WORDS = frozenset({b"post", b"host:"})
 """A web page can have its reader's browser send a request here. Its lines would be taken for inline commands, those of
@@ -55,7 +63,11 @@ ALLOWED_WHILE_SUBSCRIBED = frozenset(
 )
 """In RESP2, where a client could not tell a reply from a message."""
 
+ADDRESS_UNKNOWN = Error("CLUSTERDOWN The leader's address is not known yet; try again")
 TOO_LARGE = Error("ERR the command is too large to be replicated (peer.frame_bytes_max)")
+MUST_NOT_WAIT = Error(
+    "ERR this answer is not at hand, and inside a transaction nothing waits for one; ask outside of it"
+)
 DIRTY_READS_DISABLED = Error("ERR Dirty reads are disabled on this member (client.dirty_reads)")
 
 
@@ -67,6 +79,18 @@ NO_REPLY = NoReply()
 
 _HIDDEN = bytes(bytearray(b"hidden"))
 """In a slot: a reply of the machine will come and is not to be shown. Known by identity."""
+
+
+def _is_barrier(row: Command, follows_machine_commands: bool) -> bool:
+    """Whether all commands before must be finished first."""
+    if row.name in IN_ORDER:
+        return follows_machine_commands
+    return row.kind is Kind.LOCAL and row.name not in IMMEDIATE
+
+
+def exec_abort(refusal: Error) -> Error:
+    """What EXEC answers when it is refused itself."""
+    return Error(f"EXECABORT Transaction discarded because of: {refusal.text.removeprefix('ERR ')}")
 
 
 class Session(Connection):
@@ -104,6 +128,8 @@ class Session(Connection):
         "server",
         "subscriptions",
         "total_commands",
+        "transaction",
+        "watched",
     )
 
     def __init__(self, server: Server, sock: socket.socket, session_id: int, address: str, local_address: str) -> None:
@@ -125,6 +151,12 @@ class Session(Connection):
         self.authenticated = not server.settings.client.requirepass
         self.replies_off = False
         self.reply_skip = 0
+        self.transaction: Transaction | None = None
+        """Since MULTI."""
+
+        self.watched: dict[tuple[int, bytes], int] = {}
+        """(database, key) -> the stamp of its WATCH (machines/redis/watches.py)."""
+
         self.busy = False
         # A value that fits into no frame could not be replicated; refused as Redis refuses one above its own limit.
         self.parser = RequestParser(bulk_bytes_max=server.command_bytes_max)
@@ -273,7 +305,13 @@ class Session(Connection):
             if kind < lowest:
                 lowest = kind
         else:
-            if self.authenticated and not self.replies_off and not self.reply_skip and not self.subscriptions:
+            if (
+                self.authenticated
+                and not self.replies_off
+                and not self.reply_skip
+                and not self.subscriptions
+                and self.transaction is None
+            ):
                 self._slots = None
                 self.last_command = commands[-1][0]
                 scopes = dict.fromkeys(range(len(commands)), self.db) if self.db else NO_SCOPES
@@ -290,7 +328,12 @@ class Session(Connection):
         for position, argv in enumerate(commands):
             row = self.server.lookup(argv[0])
             is_web_request = row is None and argv[0].lower() in WEB_REQUEST_WORDS
-            is_barrier = row is not None and row.kind is Kind.LOCAL and row.name not in IMMEDIATE
+            if self.transaction is not None and not is_web_request and (row is None or row.name not in NOT_QUEUED):
+                self.last_command = argv[0]
+                queued = self.transaction.take(row, argv, self._refusal(row, argv))
+                slots.append(self._shown(encode(queued, self.resp3)))
+                continue
+            is_barrier = row is not None and _is_barrier(row, bool(machine_commands))
             lag_ms = max_lag_ms(row, argv) if row is not None else None
             if position and (is_barrier or is_web_request or (lag_ms is not None and machine_commands)):
                 # It must find everything before it done.
@@ -300,7 +343,7 @@ class Session(Connection):
                 return self._on_web_request()
             refusal = self._refusal(row, argv)
             if refusal is not None or row is None:
-                slots.append(self._shown(encode(refusal, self.resp3)))
+                slots.append(self._shown(encode(self._on_refused(row, refusal), self.resp3)))
             elif row.kind is Kind.LOCAL or lag_ms is not None:
                 self.last_command = argv[0]
                 reply = row.handler(self, argv) if lag_ms is None else self._read_within(lag_ms, argv)
@@ -328,8 +371,18 @@ class Session(Connection):
             self._slots = slots
             self._submit(kind, machine_commands, scopes, system)
         elif slots:
+            self.received_bytes = 0  # of commands that are answered
             self._finish(b"".join(slot for slot in slots if slot))
         return None
+
+    def _on_refused(self, row: Command | None, refusal: Error | None) -> Error | None:
+        """What a refused command is answered. It breaks the transaction, and EXEC ends it even so."""
+        if refusal is not None and row is not None and row.name == "exec":
+            self.end_transaction()
+            return exec_abort(refusal)
+        if self.transaction is not None:
+            self.transaction.is_broken = True
+        return refusal
 
     def _on_web_request(self) -> None:
         self.server.log.warning("web_request", client=self.address, reason="its body could carry commands")
@@ -420,9 +473,14 @@ class Session(Connection):
     def on_redirect(self, leader_id: int) -> None:
         address = self.server.client_address_of(leader_id)
         if address is None:
-            return self.on_not_done(Error("CLUSTERDOWN The leader's address is not known yet; try again"))
-        moved = (encode(Error(f"MOVED {self._slot(argv)} {address}"), self.resp3) for argv in self._chunk)
-        return self.on_encoded(list(moved))
+            return self.on_not_done(ADDRESS_UNKNOWN)
+        moved = [encode(self.moved(argv, leader_id), self.resp3) for argv in self._chunk]
+        return self.on_encoded(moved)
+
+    def moved(self, argv: list[bytes], leader_id: int) -> Error:
+        """Where to go with a command."""
+        address = self.server.client_address_of(leader_id)
+        return ADDRESS_UNKNOWN if address is None else Error(f"MOVED {self._slot(argv)} {address}")
 
     def on_not_done(self, error: Error) -> None:
         self.server.stats.commands_not_done += len(self._chunk)
@@ -460,6 +518,7 @@ class Session(Connection):
             or self.replies_off
             or self.reply_skip
             or self.subscriptions
+            or self.transaction is not None
         )
         if not self._plain:
             self._look_for_more()
@@ -487,10 +546,12 @@ class Session(Connection):
 
     def park(self, poll: Callable[[], Reply | NoReply]) -> Reply | NoReply:
         """Answer once `poll` returns a reply: it is asked now, and if need be again at every tick. To be returned by
-        the handler."""
+        the handler. Inside a transaction nothing waits."""
         reply = poll()
         if not isinstance(reply, NoReply):
             return reply
+        if not self.may_wait:
+            return MUST_NOT_WAIT
         self.busy = True
         self._poll = poll
         self.server.parked.add(self)
@@ -505,8 +566,27 @@ class Session(Connection):
             return None
         self._poll = None
         self.server.parked.discard(self)
-        slots = [slot for slot in (self._slots or []) if slot] + [self._shown(encode(reply, self.resp3)) or b""]
-        return self._finish(b"".join(slots))
+        return self.answer(encode(reply, self.resp3))
+
+    @property
+    def may_wait(self) -> bool:
+        """Whether a command's answer may be put off. Not within EXEC, as its place is in the midst of others."""
+        return self.transaction is None
+
+    def wait_for_answer(self) -> NoReply:
+        """To be returned by a handler that will call `answer`, later."""
+        self.busy = True
+        return NO_REPLY
+
+    def answer(self, encoded: bytes) -> None:
+        """The reply to the command whose handler has put it off."""
+        slots = [slot for slot in (self._slots or []) if slot] + [self._shown(encoded) or b""]
+        self._finish(b"".join(slots))
+
+    def end_transaction(self) -> None:
+        """However it ended: nothing is queued or watched any more."""
+        self.transaction = None
+        self.watched = {}
 
     def on_closed(self, reason: str) -> None:
         self._plain = False

@@ -32,7 +32,7 @@ class Operation:
     __slots__ = (
         "commands",
         "invoked_us",
-        "is_retried",
+        "is_part",
         "kind",
         "number",
         "outcome",
@@ -48,7 +48,7 @@ class Operation:
         self.commands = commands
         self.invoked_us = invoked_us
         self.scope = scope
-        self.is_retried = commands[0][0].startswith(b"RAFT.")
+        self.is_part = commands[0][0].startswith((b"RAFT.", b"EXEC", b"WATCH"))
         self.outcome: Outcome | None = None
         self.returned_us = 0
         self.replies: list[object] = []

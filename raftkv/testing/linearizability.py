@@ -44,8 +44,8 @@ def check_history(operations: Sequence[Operation]) -> None:
 def split_by_key(operations: Sequence[Operation]) -> dict[bytes, list[KeyOperation]]:
     keys: dict[bytes, list[KeyOperation]] = {}
     for operation in operations:
-        if operation.is_retried:
-            continue  # one attempt of what `once.py` tells as a whole
+        if operation.is_part:
+            continue  # of what once.py or transactions.py tells as a whole
         known = operation.outcome is Outcome.OK
         if operation.outcome is Outcome.NOT_DONE or (not known and operation.kind is not Kind.WRITE):
             continue

@@ -64,6 +64,9 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     """Clients that have each write applied exactly once, by sessions (see once.py). For machine "redis"."""
 
     session_ttl_ms: int = 60_000
+    transaction_clients: int = 0
+    """Clients that count by transactions with watched keys (see transactions.py). For machine "redis"."""
+
     think_us: tuple[int, int] = (1000, 40_000)
     patience_ms: int = 1500
     """A client that hears nothing for so long turns to another member; it does not know what became of its command."""
@@ -110,11 +113,13 @@ def draw(seed: int) -> Scenario:
     by_life = Random(f"life/{seed}")
     by_readers = Random(f"readers/{seed}")
     by_files = Random(f"snapshot files/{seed}")
+    by_transactions = Random(f"transactions of {seed}")
     by_sessions = Random(f"sessions/{seed}")  # of its own: a seed stands for the same run as before there were any
     return Scenario(
         seed=seed,
         session_clients=by_sessions.choice((0, 1, 2)),
         session_ttl_ms=by_sessions.choice((300, 2000, 60_000)),
+        transaction_clients=by_transactions.choice((0, 2, 3)),
         members=choice((3, 3, 4, 5, 5)),
         spares=by_life.choice((0, 0, 1, 2)),
         machine=choice(("redis", "redis", "redis", "register")),

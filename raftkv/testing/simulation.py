@@ -30,6 +30,7 @@ from raftkv.testing.once import SessionClients
 from raftkv.testing.scenario import Scenario, draw
 from raftkv.testing.schedule import Schedule
 from raftkv.testing.trace import Trace
+from raftkv.testing.transactions import TransactionClients
 
 MACHINES: dict[str, Callable[[], StateMachine]] = {"redis": RedisMachine, "register": RegisterMachine}
 
@@ -77,6 +78,7 @@ class Simulation:
         self.facts.members = self.members
         self.clients = Clients(self.schedule, self.random, scenario, self.members, self.trace)
         self.session_clients = SessionClients(self.schedule, scenario, self.members, self.clients)
+        self.transaction_clients = TransactionClients(self.schedule, scenario, self.members, self.clients)
         self.faults = Faults(self.schedule, self.random, scenario, self.members, self.network, self.trace, self.facts)
 
     def _draw_clock(self) -> Clock:
@@ -96,12 +98,13 @@ class Simulation:
             self.start()
             self.clients.start()
             self.session_clients.start()
+            self.transaction_clients.start()
             self.faults.start()
             self.run_for(self.scenario.duration_ms)
             self.clients.working = False
             self.faults.end_all()
             self.converge()
-            check_history(self.clients.operations + self.session_clients.told())
+            check_history(self.clients.operations + self.session_clients.told() + self.transaction_clients.told())
         except RuleBroken as broken:
             raise self._failed(broken.rule, broken.what) from broken
         except (RaftkvError, AssertionError, ArithmeticError, LookupError, TypeError, ValueError) as error:

@@ -100,14 +100,6 @@ def test_errors_within_a_pipeline_stay_in_their_place(connect: Connect) -> None:
     assert "unknown command 'NOSUCH'" in str(unknown)
 
 
-def test_transactions_are_refused_and_leave_the_connection_usable(connect: Connect) -> None:
-    """MULTI does not exist yet."""
-    client = connect(single_connection_client=True)
-    with pytest.raises(redis.ResponseError, match=r"unknown command '(MULTI|EXEC)'"), client.pipeline() as pipeline:
-        pipeline.set("a", "1").execute()
-    assert client.ping()
-
-
 def test_who_connects_is_shown(connect: Connect) -> None:
     """redis-py sends CLIENT SETINFO and SETNAME when it connects."""
     client = connect(client_name="worker-7", protocol=3)

@@ -13,7 +13,11 @@ import msgspec
 import pytest
 
 from raftkv.machines.interface import Context, StateMachine
+from raftkv.machines.redis import watches
+from raftkv.machines.redis.database import Database
 from raftkv.machines.redis.machine import RedisMachine
+from raftkv.machines.redis.values import Value
+from raftkv.machines.redis.watches import Table, Watches
 from raftkv.machines.replies import OK, Reply
 from raftkv.raft import quorum, reads, replication, roles
 from raftkv.raft.log import Log
@@ -130,6 +134,13 @@ def with_snapshots(seed: int) -> Scenario:
 
 def with_many_sessions(seed: int) -> Scenario:
     return msgspec.structs.replace(with_snapshots(seed), session_clients=8, session_ttl_ms=60_000)
+
+
+def with_transactions(seed: int) -> Scenario:
+    """Clients that count by transactions, at members that crash and begin with snapshots."""
+    return msgspec.structs.replace(
+        with_snapshots(seed), session_clients=0, transaction_clients=5, think_us=(200, 5000), patience_ms=300
+    )
 
 
 def with_wrong_clocks(seed: int) -> Scenario:
@@ -607,6 +618,44 @@ def lasts_as_long_as_the_longest_timeout(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(reads, "holds_lease", holds)
 
 
+# ---- transactions
+
+
+def notes_no_changes(patch: pytest.MonkeyPatch) -> None:
+    """Nobody tells that a watched key has changed."""
+    patch.setattr(Database, "touch", lambda self, key: None)
+
+
+def restores_no_watches(patch: pytest.MonkeyPatch) -> None:
+    """Watched keys are not in snapshots, and no hash shows it."""
+    patch.setattr(Watches, "entries", lambda self: [])
+
+
+def notes_no_changes_once_restored(patch: pytest.MonkeyPatch) -> None:
+    """A member that begins with a snapshot takes the hot path, though keys are watched."""
+    load = Database.load
+
+    def hasty(self: Database, values: dict[bytes, Value], expires: dict[bytes, int]) -> None:
+        load(self, values, expires)
+        self.plain = True
+
+    patch.setattr(Database, "load", hasty)
+
+
+def brings_old_stamps_to_life(patch: pytest.MonkeyPatch) -> None:
+    """A key that is watched again, after all its watches had ended, keeps the version of before."""
+    enter = Watches.enter
+
+    def naive(self: Watches, table: Table, key: bytes, now_ms: int) -> None:
+        enter(self, table, key, now_ms)
+        if table[key].watchers == 1:
+            self.version -= 1
+            table[key] = msgspec.structs.replace(table[key], since=0, changed=0)
+
+    patch.setattr(watches, "WATCH_MS", 30)
+    patch.setattr(Watches, "enter", naive)
+
+
 MUTANTS: list[tuple[Mutant, Kind, set[str]]] = [
     (acknowledges_before_sync, draw, {"durable before promised"}),
     (reads_before_its_first_entry, changing_leaders, {"linearizability"}),
@@ -640,6 +689,10 @@ MUTANTS: list[tuple[Mutant, Kind, set[str]]] = [
     (joins_a_question_that_was_asked_before, reading_locally, {"linearizability"}),
     (believes_its_own_commit_index, reading_locally, {"linearizability"}),
     (lasts_as_long_as_the_longest_timeout, by_lease, {"linearizability"}),
+    (notes_no_changes, with_transactions, {"linearizability"}),
+    (restores_no_watches, with_transactions, {"state machine safety"}),
+    (notes_no_changes_once_restored, with_transactions, {"state machine safety"}),
+    (brings_old_stamps_to_life, with_transactions, {"linearizability"}),
 ]
 """Without `commits_an_old_term_by_counting` (see test_figure_8.py) and `answers_on_any_link` (test_directed.py), and
 `takes_skipped_writes_for_lost` and `cuts_what_a_snapshot_under_way_needs` (test_directed_snapshots.py): chance finds

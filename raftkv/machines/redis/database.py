@@ -15,9 +15,10 @@ was restored.
 The rule for handlers: `peek` when the command only reads, `fetch` when it writes (it removes an overdue key). A
 collection may be changed in place only if it came from `fetch`; what changed it then says so by `touch` or `settle`.
 
-Three things must hear of changes now and then: the key index, a snapshot that is under way (`kept`, see snapshot.py),
-and look-ups while keys are overdue. One flag, `plain`, says that none of them is there, so that a command pays one test
-for all three. While a snapshot lists the keys, an `Overlay` stands in for the dict of values (overlay.py).
+Four things must hear of changes now and then: the key index, a snapshot that is under way (`kept`, see snapshot.py),
+watched keys (watches.py), and look-ups while keys are overdue. One flag, `plain`, says that none of them is there, so
+that a command pays one test for all four. While a snapshot lists the keys, an `Overlay` stands in for the dict of
+values (overlay.py).
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from raftkv.machines.redis.overlay import Overlay
 from raftkv.machines.redis.refusals import WRONG_TYPE, Refused
 from raftkv.machines.redis.thresholds import Thresholds
 from raftkv.machines.redis.values import Collection, Value
+from raftkv.machines.redis.watches import Watches
 
 C = TypeVar("C", bound=Collection)
 
@@ -55,7 +57,16 @@ class Space:
     entry: the entry that is being carried out, or the last one.
     """
 
-    __slots__ = ("chance_counter", "clock_ms", "databases", "entry", "is_merging", "log_time_ms", "thresholds")
+    __slots__ = (
+        "chance_counter",
+        "clock_ms",
+        "databases",
+        "entry",
+        "is_merging",
+        "log_time_ms",
+        "thresholds",
+        "watches",
+    )
 
     def __init__(self, databases: int) -> None:
         self.log_time_ms = 0
@@ -64,7 +75,8 @@ class Space:
         self.is_merging = False
         self.thresholds = Thresholds()
         self.entry: Context | None = None
-        self.databases = [Database(self) for _ in range(databases)]
+        self.watches = Watches(databases)
+        self.databases = [Database(self, number) for number in range(databases)]
 
     def advance(self, entry: Context) -> None:
         """Begin with an entry: move the log time and remove a slice of what has come due."""
@@ -73,6 +85,9 @@ class Space:
         free_some()
         if self.is_merging:
             self.merge()
+        if self.watches.count and self.watches.end(now_ms):
+            for database in self.databases:
+                database.look_around()
         budget = SWEEP_KEYS_MAX
         for database in self.databases:
             heap = database.deadlines
@@ -133,14 +148,29 @@ class Database:
     """One numbered database. Handlers may read `values` and `expires`; they change them by the methods alone,
     except SET's fast path, which repeats `replace` in line."""
 
-    __slots__ = ("deadline_sum_ms", "deadlines", "expires", "index", "kept", "overdue", "plain", "space", "values")
+    __slots__ = (
+        "deadline_sum_ms",
+        "deadlines",
+        "expires",
+        "index",
+        "kept",
+        "overdue",
+        "plain",
+        "space",
+        "values",
+        "watched",
+    )
 
-    def __init__(self, space: Space) -> None:
+    def __init__(self, space: Space, number: int) -> None:
         self.space = space
+        self.watched = space.watches.tables[number]
         self._begin()
 
     def clear(self) -> None:
         """Forget everything."""
+        for key in list(self.watched):
+            if key in self.values:
+                self.touch(key)
         if self.kept is None and isinstance(self.values, dict):  # otherwise a snapshot needs it still
             bury(self.values)
             bury(self.expires)
@@ -154,14 +184,24 @@ class Database:
         self.overdue = False
         self.index: KeyIndex | None = None
         self.kept: Kept | None = None
-        self.plain = True
+        self.plain = not self.watched
 
     def swap_with(self, other: Database) -> None:
-        """Exchange contents. The objects stay: a loop over a batch may hold one of them."""
-        for slot in ("values", "expires", "deadlines", "deadline_sum_ms", "overdue", "index", "kept", "plain"):
+        """Exchange contents. The objects stay: a loop over a batch may hold one of them. Who watches a key watches what
+        is under this number."""
+        if self is other:
+            return
+        for key in (*self.watched, *other.watched):
+            mine, theirs = self.fetch(key), other.fetch(key)
+            if mine is not None or theirs is not None:
+                self.touch(key)
+                other.touch(key)
+        for slot in ("values", "expires", "deadlines", "deadline_sum_ms", "overdue", "index", "kept"):
             mine, theirs = getattr(self, slot), getattr(other, slot)
             setattr(self, slot, theirs)
             setattr(other, slot, mine)
+        self.look_around()
+        other.look_around()
 
     # Keys
 
@@ -197,6 +237,8 @@ class Database:
     def touch(self, key: bytes) -> None:
         """To be called when a collection has been changed in place, and only then (where Redis signals a modified key).
         What `put`, `remove` and the methods for deadlines do, they tell themselves."""
+        if key in self.watched:
+            self.space.watches.note_change(self.watched, key)
 
     def settle(self, key: bytes, collection: Collection) -> None:
         """`touch`, after members have gone: an empty collection goes too."""
@@ -211,6 +253,7 @@ class Database:
             self._keep(key)
             if self.index is not None and key not in self.values:
                 self.index.add(key)
+            self.touch(key)
         self.values[key] = value
 
     def replace(self, key: bytes, value: Value) -> None:
@@ -223,8 +266,10 @@ class Database:
         """Whether the key was there, due or not."""
         if not self.plain:
             self._keep(key)
-            if self.index is not None and key in self.values:
-                self.index.discard(key)
+            if key in self.values:
+                if self.index is not None:
+                    self.index.discard(key)
+                self.touch(key)
         if self.values.pop(key, None) is None:
             return False
         if key in self.expires:
@@ -242,6 +287,23 @@ class Database:
             self.index = KeyIndex(self.values)
             self.plain = False
         return self.index
+
+    # Watched keys
+
+    def watch(self, key: bytes) -> None:
+        """From now on changes of the key are noted, for a while."""
+        self.fetch(key)  # What is overdue is gone for who watches now: its removal must not count as a change.
+        self.space.watches.enter(self.watched, key, self.space.log_time_ms)
+        self.plain = False
+
+    def unwatch(self, key: bytes, stamp: int) -> None:
+        self.space.watches.leave(self.watched, key, stamp)
+        self.look_around()
+
+    def is_unchanged(self, key: bytes, stamp: int) -> bool:
+        """Whether the key certainly is as it was when the version was `stamp`, and was watched from then on."""
+        watch = self.watched.get(key)
+        return watch is not None and watch.changed <= stamp and not self.is_due(key)
 
     # Snapshots
 
@@ -286,7 +348,7 @@ class Database:
     def stop_keeping(self) -> None:
         self.kept = None
         self.thaw()
-        self._settle()
+        self.look_around()
 
     def _keep(self, key: bytes) -> None:
         kept = self.kept
@@ -296,8 +358,9 @@ class Database:
         if (deadline_ms := self.expires.get(key)) is not None:
             kept.deadlines[key] = deadline_ms
 
-    def _settle(self) -> None:
-        self.plain = self.index is None and self.kept is None and not self.overdue
+    def look_around(self) -> None:
+        """Find out anew whether any command must do more than its work."""
+        self.plain = self.index is None and self.kept is None and not self.overdue and not self.watched
 
     # Deadlines
 
@@ -308,6 +371,7 @@ class Database:
             return
         if not self.plain:
             self._keep(key)
+            self.touch(key)
         before = self.expires.get(key)
         self.expires[key] = deadline_ms
         self.deadline_sum_ms += deadline_ms - (before or 0)
@@ -319,6 +383,8 @@ class Database:
         """Take the deadline away; whether there was one."""
         if not self.plain:
             self._keep(key)
+            if key in self.expires:
+                self.touch(key)
         deadline_ms = self.expires.pop(key, None)
         if deadline_ms is None:
             return False
@@ -348,7 +414,7 @@ class Database:
             first_ms = self.first_deadline_ms()
             self.overdue = first_ms is not None and first_ms <= now_ms
             if not self.overdue or budget == 0:
-                self._settle()
+                self.look_around()
                 return budget
             self.remove(self.deadlines[0][1])
             budget -= 1

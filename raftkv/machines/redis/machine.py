@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Final
 
+import msgspec
+
 from raftkv.machines.interface import Context, Kind, ReadContext, StateMachine
+from raftkv.machines.redis import transactions
 from raftkv.machines.redis.database import Database, Space
 from raftkv.machines.redis.refusals import DATABASE_OUT_OF_RANGE, Refused
 from raftkv.machines.redis.registry import COMMANDS
@@ -33,51 +37,29 @@ class RedisMachine(StateMachine):
 
     name = "redis"
     commands = COMMANDS
+    has_transactions = True
 
     def __init__(self, databases: int = DATABASES) -> None:
         self.space = Space(databases)
 
     def handle_write(self, context: Context, commands: list[list[bytes]]) -> list[Reply]:
         self.space.advance(context)
-        return self._run(_EVERY_HANDLER, commands, context.scopes)
+        return _run(_WRITE_HANDLERS, self.space, commands, context.scopes)
 
     def handle_read(self, context: ReadContext, commands: list[list[bytes]]) -> list[Reply]:
         self.space.clock_ms = max(context.now_ms, self.space.log_time_ms)
-        return self._run(_READ_HANDLERS, commands, context.scopes)
+        return _run(_READ_HANDLERS, self.space, commands, context.scopes)
 
-    def _run(self, handlers: _Handlers, commands: list[list[bytes]], scopes: Mapping[int, int]) -> list[Reply]:
-        databases = self.space.databases
-        database = databases[0]
-        find = handlers.get
-        replies: list[Reply] = []
-        answer = replies.append
-        for argv in commands:
-            if scopes:
-                number = scopes.get(len(replies), 0)
-                if not 0 <= number < len(databases):
-                    answer(DATABASE_OUT_OF_RANGE)
-                    continue
-                database = databases[number]
-            found = (find(argv[0]) or find(argv[0].lower())) if argv else None
-            if found is None:
-                answer(_refusal(argv))
-                continue
-            handler, arity = found
-            length = len(argv)
-            if length != arity and (arity > 0 or length < -arity):
-                answer(wrong_arity(argv[0].lower().decode()))
-                continue
-            try:
-                answer(handler(database, argv))
-            except Refused as refused:
-                answer(refused.reply)
-        return replies
+    def commands_in(self, argv: list[bytes]) -> list[list[bytes]]:
+        return transactions.commands_in(argv)
 
     def deadline_ms(self) -> int | None:
         return self.space.next_deadline_ms()
 
     def state_hash(self) -> bytes:
+        watches = self.space.watches
         digest = hashlib.sha256(b"%d" % self.space.log_time_ms)
+        digest.update(msgspec.msgpack.encode((watches.version, watches.entries())))
         for number, database in enumerate(self.space.databases):
             for part in _digest_parts(number, database):
                 digest.update(b"%d:%b" % (len(part), part))
@@ -97,13 +79,62 @@ class RedisMachine(StateMachine):
         return {"Keyspace": {f"db{number}": _sizes(database) for number, database in databases if database.values}}
 
 
+def _run(handlers: _Handlers, space: Space, commands: list[list[bytes]], scopes: Mapping[int, int]) -> list[Reply]:
+    databases = space.databases
+    database = databases[0]
+    find = handlers.get
+    replies: list[Reply] = []
+    answer = replies.append
+    for argv in commands:
+        if scopes:
+            number = scopes.get(len(replies), 0)
+            if not 0 <= number < len(databases):
+                answer(DATABASE_OUT_OF_RANGE)
+                continue
+            database = databases[number]
+        found = (find(argv[0]) or find(argv[0].lower())) if argv else None
+        if found is None:
+            answer(_refusal(argv))
+            continue
+        handler, arity = found
+        length = len(argv)
+        if length != arity and (arity > 0 or length < -arity):
+            answer(wrong_arity(argv[0].lower().decode()))
+            continue
+        try:
+            answer(handler(database, argv))
+        except Refused as refused:
+            answer(refused.reply)
+    return replies
+
+
 def _handlers(*kinds: Kind) -> _Handlers:
     return {name: (row.handler, row.arity) for name, row in COMMANDS.items() if row.kind in kinds}
 
 
+def _internal(name: bytes, handler: _Handler, arity: int) -> _Handlers:
+    return {name: (handler, arity), name.lower(): (handler, arity)}
+
+
 # DIRTY ones are kept in a log entry too, so that no argv whatever can stop a member.
-_EVERY_HANDLER: Final = _handlers(Kind.WRITE, Kind.READ, Kind.DIRTY)
-_READ_HANDLERS: Final = _handlers(Kind.READ, Kind.DIRTY)
+_PLAIN_WRITE_HANDLERS: Final = _handlers(Kind.WRITE, Kind.READ, Kind.DIRTY)
+_PLAIN_READ_HANDLERS: Final = _handlers(Kind.READ, Kind.DIRTY)
+
+
+def _exec_write(db: Database, argv: list[bytes]) -> Reply:
+    return transactions.carry_out(db.space, argv[1], partial(_run, _PLAIN_WRITE_HANDLERS), is_read=False)
+
+
+def _exec_read(db: Database, argv: list[bytes]) -> Reply:
+    return transactions.carry_out(db.space, argv[1], partial(_run, _PLAIN_READ_HANDLERS), is_read=True)
+
+
+_WRITE_HANDLERS: Final = (
+    _PLAIN_WRITE_HANDLERS
+    | _internal(transactions.EXEC, _exec_write, 2)
+    | _internal(transactions.WATCH, transactions.watch, -2)
+)
+_READ_HANDLERS: Final = _PLAIN_READ_HANDLERS | _internal(transactions.EXEC, _exec_read, 2)
 
 
 def _refusal(argv: list[bytes]) -> Error:

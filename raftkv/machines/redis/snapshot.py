@@ -47,6 +47,7 @@ from raftkv.machines.redis.hashes import Hash
 from raftkv.machines.redis.sets import Set
 from raftkv.machines.redis.thresholds import Thresholds
 from raftkv.machines.redis.values import Collection, Value, type_name
+from raftkv.machines.redis.watches import WatchedKey
 
 T = TypeVar("T")
 
@@ -74,6 +75,13 @@ class Head(msgspec.Struct, array_like=True, tag="head"):
     log_time_ms: int
     databases: int
     thresholds: Thresholds = Thresholds()
+    watch_version: int = 0
+
+
+class Watched(msgspec.Struct, array_like=True, tag="watched"):
+    """Watched keys, in the order of their tables."""
+
+    entries: list[WatchedKey]
 
 
 class Strings(msgspec.Struct, array_like=True, tag="strings"):
@@ -100,7 +108,7 @@ class End(msgspec.Struct, array_like=True, tag="end"):
     keys: int
 
 
-Record = Head | Strings | Pieces | End
+Record = Head | Watched | Strings | Pieces | End
 _encode: Final = msgspec.msgpack.Encoder().encode
 _NOTHING: Final = _encode([])
 _unpack_names: Final = msgspec.msgpack.Decoder(list[bytes]).decode
@@ -134,9 +142,11 @@ class _Contents:
 def slices_of(space: Space) -> Iterator[bytes]:
     """The state at the first `next`, however it changes meanwhile. One walk at a time for each space."""
     head, keys = _encode([_head(space)]), sum(len(database.values) for database in space.databases)
+    watched = space.watches.entries()
     with closing(_walk(space, _slices_of, _NOTHING)) as walk:
         next(walk)
         yield head
+        yield from map(_encode, _watched_records(watched))
         yield from walk
     yield _encode([End(keys)])
 
@@ -144,14 +154,21 @@ def slices_of(space: Space) -> Iterator[bytes]:
 def digests_of(space: Space) -> Iterator[int]:
     """The state at the first `next` as numbers to be summed (`StateMachine.digests`)."""
     head = part_hash(_encode(_head(space)))
+    watched = space.watches.entries()
     with closing(_walk(space, _digests_of, 0)) as walk:
         next(walk)
         yield head
+        yield from (part_hash(_encode(records)) for records in _watched_records(watched))
         yield from walk
 
 
 def _head(space: Space) -> Head:
-    return Head(FORMAT, space.log_time_ms, len(space.databases), space.thresholds)
+    return Head(FORMAT, space.log_time_ms, len(space.databases), space.thresholds, space.watches.version)
+
+
+def _watched_records(entries: list[WatchedKey]) -> Iterator[list[Watched]]:
+    for at in range(0, len(entries), SLICE_KEYS_MAX):
+        yield [Watched(entries[at : at + SLICE_KEYS_MAX])]
 
 
 def _walk(space: Space, parts_of: Callable[[_Contents], Iterator[T]], nothing: T) -> Generator[T, None, None]:
@@ -318,6 +335,7 @@ class _Reader:
         self._space = space
         self._values: list[dict[bytes, Value]] = [{} for _ in space.databases]
         self._expires: list[dict[bytes, int]] = [{} for _ in space.databases]
+        self._watched: list[WatchedKey] = []
         self._unfinished: dict[tuple[int, bytes], list[bytes]] = {}
         self._head: Head | None = None
         self._end: End | None = None
@@ -327,6 +345,8 @@ class _Reader:
             self._take_head(record)
         elif self._head is None or self._end is not None:
             raise StorageCorrupt("the snapshot's slices are not in their order")
+        elif isinstance(record, Watched):
+            self._watched += record.entries
         elif isinstance(record, Strings):
             self._take_strings(record)
         elif isinstance(record, Pieces):
@@ -336,9 +356,11 @@ class _Reader:
 
     def finish(self) -> None:
         keys = sum(map(len, self._values))
-        if self._end is None or self._end.keys != keys or self._unfinished:
+        if self._head is None or self._end is None or self._end.keys != keys or self._unfinished:
             told = "no end" if self._end is None else f"{self._end.keys} announced"
             raise StorageCorrupt(f"the snapshot is not whole: {keys} keys, {told}")
+        # First: a database with watched keys is not plain.
+        self._space.watches.load(self._head.watch_version, self._watched)
         for database, values, expires in zip(self._space.databases, self._values, self._expires, strict=True):
             database.load(values, expires)
 

@@ -25,6 +25,7 @@ from raftkv.server.commands import (
     snapshots,
     staleness,
     subscribe,
+    transactions,
 )
 
 ROWS: Final[tuple[Command, ...]] = (
@@ -42,6 +43,7 @@ ROWS: Final[tuple[Command, ...]] = (
     *sentinel.ROWS,
     *staleness.ROWS,
     *subscribe.ROWS,
+    *transactions.ROWS,
     *other.ROWS,
 )
 

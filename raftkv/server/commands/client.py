@@ -1,7 +1,7 @@
 """CLIENT: the connections of this member: who they are, their names, how they are answered. KILL is in kill.py.
 
-Lines of LIST and INFO have Redis's fields. What does not exist here (subscriptions, transactions, tracking) shows as
-Redis shows it when it is not in use.
+Lines of LIST and INFO have Redis's fields. What does not exist here (such as tracking) shows as Redis shows it when it
+is not in use.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def line(session: Session) -> bytes:
     """A connection as CLIENT LIST shows it, line end included. Times are in seconds, sizes in bytes."""
     now_ms = session.server.now_ms()
     query_bytes = session.parser.buffered_bytes
-    subscriptions = session.subscriptions
+    subscriptions, transaction = session.subscriptions, session.transaction
     fields = {
         "id": session.id,
         "addr": session.address,
@@ -61,16 +61,16 @@ def line(session: Session) -> bytes:
         "name": session.name.decode(),
         "age": (now_ms - session.connected_ms) // 1000,
         "idle": (now_ms - session.last_active_ms) // 1000,
-        "flags": "b" if session in session.server.parked else "P" if subscriptions else "N",
+        "flags": _flags(session),
         "db": session.db,
         "sub": len(subscriptions.channels) if subscriptions else 0,
         "psub": len(subscriptions.patterns) if subscriptions else 0,
         "ssub": 0,
-        "multi": -1,
+        "multi": -1 if transaction is None else len(transaction.queue),
         "qbuf": query_bytes,
         "qbuf-free": 0,
         "argv-mem": 0,
-        "multi-mem": 0,
+        "multi-mem": 0 if transaction is None else transaction.size_bytes,
         "rbs": 0,
         "rbp": 0,
         "obl": session.out_bytes,
@@ -87,6 +87,15 @@ def line(session: Session) -> bytes:
     }
     text = " ".join(f"{name}={value}" for name, value in fields.items())
     return text.encode("utf-8", "surrogateescape") + b"\n"
+
+
+def _flags(session: Session) -> str:
+    marks = {
+        "P": session.subscriptions is not None,
+        "x": session.transaction is not None,
+        "b": session in session.server.parked,
+    }
+    return "".join(mark for mark, is_so in marks.items() if is_so) or "N"
 
 
 def get_name(session: Session, argv: list[bytes]) -> Reply:  # noqa: ARG001

@@ -119,6 +119,7 @@ def reset(session: Session, argv: list[bytes]) -> Reply:  # noqa: ARG001
     session.resp3 = False
     session.readonly = False
     end_subscriptions(session)
+    session.end_transaction()
     session.name = b""
     session.replies_off = False
     session.reply_skip = 0

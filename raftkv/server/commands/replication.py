@@ -49,7 +49,7 @@ def wait(session: Session, argv: list[bytes]) -> Reply | NoReply:
 
     def poll() -> Reply | NoReply:
         count = members_with(server, index)
-        is_late = server.stopping or (due_ms is not None and server.now_ms() >= due_ms)
+        is_late = server.stopping or not session.may_wait or (due_ms is not None and server.now_ms() >= due_ms)
         return count if count >= wanted or is_late else NO_REPLY
 
     return session.park(poll)

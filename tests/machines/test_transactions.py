@@ -1,0 +1,467 @@
+"""Transactions inside the machine: what EXEC carries out, what counts as a change of a watched key, and that watches
+are state like any other: restored, replayed, bounded, ended by log time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from raftkv.machines.interface import ReadContext
+from raftkv.machines.redis import snapshot, watches
+from raftkv.machines.redis.keyed import Keyed
+from raftkv.machines.redis.machine import RedisMachine
+from raftkv.machines.redis.transactions import MALFORMED, Watched, commands_in, exec_command
+from raftkv.machines.replies import NULL_ARRAY, OK, Error, NullArray
+from tests.machines.casework import NOT_INTEGER, START_MS, MachineClient, context, words
+from tests.machines.differential import sequences
+from tests.support.redis_server import RespConnection, start_redis_server
+
+
+class Client(MachineClient):
+    """Speaks the two internal commands, as a connection does for its client."""
+
+    def watch(self, *keys: bytes) -> list[Watched]:
+        stamp = self.call(b"WATCH", *keys)
+        return [(self.database, key, stamp) for key in keys]
+
+    def exec(self, *lines: str, watched: list[Watched] | None = None, scopes: dict[int, int] | None = None) -> Any:
+        return self.call(*exec_command([words(line) for line in lines], scopes or {}, watched or []))
+
+    def fails(self, watched: list[Watched]) -> bool:
+        """Whether a transaction with these keys is not carried out."""
+        reply = self.exec("PERSIST nothing", watched=watched)
+        assert reply in (NULL_ARRAY, [0])
+        return bool(reply == NULL_ARRAY)
+
+
+@pytest.fixture
+def client() -> Client:
+    return Client()
+
+
+# What EXEC does
+
+
+def test_commands_run_in_order_and_errors_are_elements(client: Client) -> None:
+    replies = client.exec("SET a x", "INCR a", "NOSUCH", "GET", "APPEND a y", "GET a")
+    assert replies[:2] == [OK, NOT_INTEGER]
+    assert all(isinstance(reply, Error) for reply in replies[2:4])
+    assert replies[4:] == [2, b"xy"]
+
+
+def test_each_command_has_its_database(client: Client) -> None:
+    assert client.exec("SET a zero", "SET a three", "GET a", "GET a", scopes={1: 3, 2: 3}) == [
+        OK,
+        OK,
+        b"three",
+        b"zero",
+    ]
+
+
+def test_reads_alone_can_go_without_the_log(client: Client) -> None:
+    client.call(b"SET", b"a", b"1")
+    watched = client.watch(b"a")
+    before = client.machine.state_hash()
+    asked = exec_command([[b"GET", b"a"], [b"SET", b"a", b"2"]], {}, watched)
+    [reply] = client.machine.handle_read(ReadContext(START_MS, {}), [asked])
+    assert reply == [b"1", Error("ERR 'set' writes and must go through the log")]
+    assert client.machine.state_hash() == before
+    client.call(b"SET", b"a", b"1")
+    assert client.machine.handle_read(ReadContext(START_MS, {}), [asked]) == [NULL_ARRAY]
+
+
+def test_what_is_no_transaction_is_answered(client: Client) -> None:
+    assert client.call(b"EXEC", b"\xff\xff") == MALFORMED
+    assert client.call(b"EXEC", b"") == MALFORMED
+    assert client.exec("SET a 1", watched=[(99, b"a", 1)]) == NULL_ARRAY
+    nested = exec_command([exec_command([[b"SET", b"a", b"1"]], {}, [])], {}, [])
+    assert isinstance(client.call(*nested)[0], Error)
+    assert client.call(b"GET", b"a") is None
+
+
+def test_the_parts_can_be_judged_beforehand() -> None:
+    lines = [[b"GET", b"a"], [b"SET", b"a", b"1"]]
+    assert commands_in(exec_command(lines, {}, [])) == lines
+    assert commands_in([b"SET", b"a", b"1"]) == [[b"SET", b"a", b"1"]]
+    assert commands_in([b"EXEC", b"?"]) == []
+    assert commands_in([]) == [[]]
+
+
+# What is a change
+
+SETUP = ("MSET a 1 b 2 text abc", "SET due 1 PX 5000")
+CHANGES = {
+    "a": (
+        *("SET a 1", "SET a 1 EX 9", "SET a 1 KEEPTTL", "SET a 1 GET", "SET a 1 XX", "SET a 1 PXAT 1", "SETEX a 9 1"),
+        *(
+            "MSET b 1 a 1",
+            "GETSET a 1",
+            "GETDEL a",
+            "APPEND a x",
+            'APPEND a ""',
+            "SETRANGE a 0 1",
+            "INCR a",
+            "DECRBY a 0",
+        ),
+        *("INCRBYFLOAT a 0", "DEL a", "UNLINK b a", "EXPIRE a 9", "EXPIREAT a 1", "PEXPIRE a -1", "GETEX a EX 9"),
+        *("RENAME a b", "RENAME b a", "RENAMENX a new", "COPY b a REPLACE", "MOVE a 1"),
+        *("FLUSHDB", "FLUSHALL", "SWAPDB 0 1", "SWAPDB 1 0"),
+    ),
+    "due": ("PERSIST due", "GETEX due PERSIST", "SET due 1", "EXPIRE due 9 GT", "@advance 5000", "@advance 9000"),
+    "missing": (
+        "SET missing 1",
+        "SETNX missing 1",
+        "MSETNX missing 1",
+        "APPEND missing x",
+        "INCR missing",
+        "COPY a missing",
+    ),
+}
+NO_CHANGES = {
+    "a": (
+        *("SET a 1 NX", "SETNX a 1", "MSETNX b 1 a 1", "GET a", "STRLEN a", "TYPE a", "EXISTS a", "TOUCH a", "GETEX a"),
+        *("PERSIST a", "EXPIRE a 9 XX", "GETEX a PERSIST", "RENAME a a", "RENAMENX a a", "RENAMENX a b", "COPY a new"),
+        *("COPY b a", 'SETRANGE a 0 ""', "INCRBY a x", "SET a 1 EX 0", "SET b 1", "DEL b", "SWAPDB 1 2", "SWAPDB 0 0"),
+        *("MOVE a 0", "@advance 60000", "SCAN 0", "RANDOMKEY", "DBSIZE"),
+    ),
+    "text": ("INCR text", "INCRBYFLOAT text 1"),
+    "due": ("@advance 4999", "EXPIRE due 1 GT", "TTL due"),
+    "missing": (
+        *("DEL missing", "GETDEL missing", "PERSIST missing", "EXPIRE missing 1", "RENAME missing a", "MOVE missing 1"),
+        *('SETRANGE missing 0 ""', "SET missing 1 XX", "GETEX missing EX 5", "FLUSHALL", "FLUSHDB", "SWAPDB 0 1"),
+    ),
+}
+
+
+def _cases(table: dict[str, tuple[str, ...]]) -> list[tuple[str, str]]:
+    return [(key, line) for key, lines in table.items() for line in lines]
+
+
+def _happens(client: Client, line: str) -> None:
+    if line.startswith("@advance"):
+        client.advance(int(line.split()[1]))
+    else:
+        client.call(*words(line))
+
+
+@pytest.mark.parametrize(("key", "line"), _cases(CHANGES))
+def test_a_change_is_seen(client: Client, key: str, line: str) -> None:
+    for setup in SETUP:
+        client.call(*words(setup))
+    watched = client.watch(key.encode())
+    _happens(client, line)
+    assert client.fails(watched)
+
+
+@pytest.mark.parametrize(("key", "line"), _cases(NO_CHANGES))
+def test_what_changes_nothing_is_not(client: Client, key: str, line: str) -> None:
+    for setup in SETUP:
+        client.call(*words(setup))
+    watched = client.watch(key.encode())
+    _happens(client, line)
+    assert not client.fails(watched)
+
+
+@pytest.fixture(scope="module")
+def redis_port() -> Iterator[int]:
+    with start_redis_server() as port:
+        yield port
+
+
+@pytest.mark.redis
+def test_redis_sees_the_same_changes(redis_port: int) -> None:
+    judged = [(*case, True) for case in _cases(CHANGES)] + [(*case, False) for case in _cases(NO_CHANGES)]
+    with RespConnection(redis_port) as watcher, RespConnection(redis_port) as other:
+        for key, line, is_change in judged:
+            if line.startswith("@"):
+                continue
+            for setup in ("FLUSHALL", *SETUP):
+                other.call(*words(setup))
+            watcher.call(b"WATCH", key.encode())
+            other.call(*words(line))
+            watcher.call(b"MULTI")
+            assert watcher.call(b"EXEC") == (NullArray() if is_change else []), line
+
+
+def test_a_change_from_another_database(client: Client) -> None:
+    client.call(*words("SET a 1"))
+    client.database = 1
+    watched = client.watch(b"a")
+    client.database = 0
+    client.call(*words("SET a 2"))
+    assert not client.fails(watched)
+    watched = client.watch(b"a")
+    client.database = 1
+    watched += client.watch(b"a")
+    client.call(*words("SET a 3"))
+    assert client.fails(watched)
+    for line in ("MOVE a 1", "COPY a a DB 1", "FLUSHALL"):
+        client.call(b"FLUSHALL")
+        client.database = 0
+        client.call(*words("SET a 1"))
+        client.database = 1
+        if line == "FLUSHALL":
+            client.call(*words("SET a 1"))
+        watched = client.watch(b"a")
+        client.database = 0
+        client.call(*words(line))
+        assert client.fails(watched), line
+
+
+def test_swapdb_touches_what_exists_in_either(client: Client) -> None:
+    client.database = 1
+    client.call(*words("SET there 1"))
+    client.database = 0
+    here, there, neither = client.watch(b"here"), client.watch(b"there"), client.watch(b"neither")
+    client.call(*words("SWAPDB 0 1"))
+    assert client.fails(there)
+    assert not client.fails(here)
+    assert not client.fails(neither)
+    client.database = 1
+    assert client.machine.space.databases[0].plain
+    client.call(b"SET", b"x", b"1")
+    assert client.machine.space.databases[1].plain
+
+
+def test_a_key_that_was_due_before_watch_may_go(client: Client) -> None:
+    client.call(*words("SET a 1 PX 5"))
+    client.time_ms += 5
+    watched = client.watch(b"a")
+    client.advance(1000)
+    assert not client.fails(watched)
+
+
+def test_a_key_that_is_due_and_that_no_sweep_has_reached(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Overdue counts as gone, whether or not it was removed; and what is overdue at WATCH is removed by it."""
+    monkeypatch.setattr("raftkv.machines.redis.database.SWEEP_KEYS_MAX", 0)
+    client.call(*words("SET a 1 PX 5"))
+    watched = client.watch(b"a")
+    client.advance(5)
+    asked = exec_command([[b"GET", b"a"]], {}, watched)
+    assert client.machine.handle_read(ReadContext(client.time_ms, {}), [asked]) == [NULL_ARRAY]
+    late = client.watch(b"a")
+    assert client.fails(watched)
+    assert not client.fails(late)
+    client.call(*words("SET b 1 PX 5"))
+    client.advance(5)
+    client.database = 1
+    other = client.watch(b"b")
+    client.call(*words("SWAPDB 0 1"))
+    assert not client.fails(other)
+
+
+def test_its_own_changes_do_not_hinder_a_transaction_but_the_next(client: Client) -> None:
+    first, second = client.watch(b"a"), client.watch(b"a")
+    assert client.exec("SET a 1", "SET a 2", watched=first) == [OK, OK]
+    assert client.exec("SET a 3", watched=second) == NULL_ARRAY
+    assert client.call(b"GET", b"a") == b"2"
+
+
+def test_all_in_one_entry(client: Client) -> None:
+    """WATCH, the change and EXEC may come in one batch; order decides."""
+    stamp = client.call(b"WATCH", b"a")
+    batch = [[b"SET", b"b", b"1"], exec_command([[b"SET", b"a", b"1"]], {}, [(0, b"a", stamp)]), [b"WATCH", b"a"]]
+    batch += [[b"SET", b"a", b"2"], exec_command([[b"SET", b"a", b"3"]], {}, [(0, b"a", stamp + 9)])]
+    replies = client.machine.handle_write(context(9), batch)
+    assert replies[1] == [OK]
+    assert client.call(b"GET", b"a") == b"3"  # nobody can know a stamp of the future; it is believed
+
+
+# How long a key is watched
+
+
+def test_watches_of_transactions_that_wrote_leave_nothing(client: Client) -> None:
+    database = client.machine.space.databases[0]
+    assert database.plain
+    first, second = client.watch(b"a", b"b"), client.watch(b"b")
+    assert not database.plain
+    client.exec("SET x 1", watched=first)
+    assert list(database.watched) == [b"b"]
+    assert not client.fails(second)
+    assert database.plain
+    assert client.machine.space.watches.count == client.machine.space.watches.size_bytes == 0
+
+
+def test_a_watch_ends(client: Client) -> None:
+    watched = client.watch(b"a")
+    client.advance(watches.WATCH_MS - 1)
+    renewed = client.watch(b"b")
+    client.advance(1)
+    assert client.fails(watched)
+    assert not client.fails(renewed)
+    assert client.machine.space.databases[0].plain
+
+
+def test_who_watched_before_the_end_is_not_helped_by_others(client: Client) -> None:
+    """The change happened while nobody watched: a new WATCH by somebody else must not bring the old stamp to life,
+    and the old one's end must not take the new one away."""
+    old = client.watch(b"a")
+    client.advance(watches.WATCH_MS)
+    client.call(*words("SET a changed"))
+    new = client.watch(b"a")
+    assert client.fails(old)
+    assert not client.fails(new)
+
+
+def test_too_many_keys_push_the_oldest_out(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watches, "WATCHED_KEYS_MAX", 3)
+    watched = {key: client.watch(key) for key in (b"a", b"b", b"c")}
+    client.watch(b"a")
+    client.database = 1
+    client.watch(b"d")
+    assert client.fails(watched[b"b"])
+    assert not client.fails(watched[b"a"])
+    assert not client.fails(watched[b"c"])
+    monkeypatch.setattr(watches, "WATCHED_BYTES_MAX", 10)
+    client.watch(b"12345")
+    long = client.watch(b"123456789")
+    assert not client.fails(long)
+    assert client.fails(client.watch(b"12345678901"))
+
+
+def test_few_end_with_one_entry(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watches, "ENDED_MAX", 2)
+    client.watch(b"a", b"b", b"c")
+    client.advance(watches.WATCH_MS)
+    assert client.machine.space.watches.count == 1
+    client.advance(0)
+    assert client.machine.space.watches.count == 0
+
+
+# Watches are state
+
+
+def restored(machine: RedisMachine) -> RedisMachine:
+    again = RedisMachine()
+    again.restore(iter(list(machine.snapshot())))
+    return again
+
+
+def test_a_restored_member_judges_as_the_others(client: Client) -> None:
+    client.call(*words("MSET a 1 b 1"))
+    changed, same, missing = client.watch(b"a"), client.watch(b"b"), client.watch(b"missing")
+    client.call(*words("SET a 2"))
+    before = client.machine.state_hash()
+    client.machine = restored(client.machine)
+    assert client.machine.state_hash() == before
+    assert not client.machine.space.databases[0].plain
+    assert client.fails(changed)
+    assert not client.fails(same)
+    client.call(*words("SET missing 1"))
+    assert client.fails(missing)
+
+
+def test_a_snapshot_has_the_watches_of_its_begin(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshot, "SLICE_KEYS_MAX", 2)
+    watched = client.watch(b"a", b"b", b"c")
+    before = client.machine.state_hash()
+    slices = client.machine.snapshot()
+    head = next(slices)
+    client.call(*words("MSET a 1 b 1"))
+    client.exec("GET a", watched=watched)
+    client.watch(b"new")
+    again = RedisMachine()
+    again.restore(iter([head, *slices]))
+    assert again.state_hash() == before
+
+
+def test_the_hash_tells_watches_apart(client: Client) -> None:
+    other = Client()
+    assert client.machine.state_hash() == other.machine.state_hash()
+    client.call(b"WATCH", b"a")
+    other.call(b"WATCH", b"b")
+    assert client.machine.state_hash() != other.machine.state_hash()
+
+
+KEYS = [b"a", b"b", b"key"]
+STEPS = st.one_of(
+    st.tuples(st.just("watch"), st.lists(st.sampled_from(KEYS), min_size=1, max_size=2)),
+    st.tuples(st.just("exec"), st.integers(0, 3)),
+    st.tuples(st.just("advance"), st.sampled_from([1, 5000, watches.WATCH_MS])),
+)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@given(lines=sequences, steps=st.lists(st.tuples(st.integers(0, 60), STEPS), max_size=20), cut=st.integers(0, 60))
+def test_members_agree_however_they_came_by_the_state(lines: Any, steps: Any, cut: int) -> None:
+    """One member carries everything out; one begins with a snapshot from the middle, and has an index of its keys."""
+    script: list[tuple[Any, Any]] = [("line", each) for each in lines]
+    for at, each in steps:
+        script.insert(at, each)
+    one, two = Client(), Client()
+    stamps: list[list[Watched]] = []
+    for position, (what, detail) in enumerate(script):
+        if position == cut:
+            two.machine = restored(one.machine)
+            two.machine.space.databases[0].key_index()
+        replies = [_step(each, what, detail, stamps) for each in ((one, two) if position >= cut else (one,))]
+        if position >= cut:
+            two.index, two.time_ms = one.index, one.time_ms
+            if what == "exec":
+                assert replies[0] == replies[1]
+            assert one.machine.state_hash() == two.machine.state_hash()
+        else:
+            two.index, two.time_ms = one.index, one.time_ms
+        if what == "watch":
+            stamps.append(replies[0])
+
+
+def _step(client: Client, what: str, detail: Any, stamps: list[list[Watched]]) -> Any:
+    if what == "line":
+        client.database, argv = detail
+        return client.call(*argv)
+    if what == "watch":
+        return client.watch(*detail)
+    if what == "advance":
+        return client.advance(detail)
+    watched = stamps[-1 - detail] if detail < len(stamps) else []
+    return client.exec("SET a 1", "GET b", watched=watched)
+
+
+def test_collections_tell_their_changes(client: Client) -> None:
+    """By `touch` and `settle`, whatever type comes."""
+
+    class Words(Keyed[None]):
+        type_name = "words"
+        encoding = "plain"
+
+        def copy(self) -> Words:
+            return Words(dict(self.members))
+
+        def digest_parts(self) -> list[bytes]:
+            return sorted(self.members)
+
+        def pieces(self) -> list[bytes]:
+            return list(self.members)
+
+        @classmethod
+        def from_pieces(cls, pieces: list[bytes]) -> Words:
+            return cls(dict.fromkeys(pieces))
+
+        @staticmethod
+        def value_bytes(value: None) -> int:
+            return 0
+
+    database = client.machine.space.databases[0]
+    database.put(b"w", Words({b"x": None}))
+    untouched = client.watch(b"w")
+    assert not client.fails(untouched)
+    watched = client.watch(b"w")
+    value = database.fetch_as(b"w", Words)
+    assert value is not None
+    value.put(b"y", None)
+    database.touch(b"w")
+    assert client.fails(watched)
+    watched = client.watch(b"w")
+    value.discard(b"x")
+    database.settle(b"w", value)
+    assert client.fails(watched)
+    watched = client.watch(b"w")
+    value.discard(b"y")
+    database.settle(b"w", value)
+    assert client.fails(watched)
