@@ -508,6 +508,18 @@ class Session(Connection):
         slots = [slot for slot in (self._slots or []) if slot] + [self._shown(encode(reply, self.resp3)) or b""]
         return self._finish(b"".join(slots))
 
+    def move_to(self, server: Server) -> None:
+        """Be served by `server` from now on, with all that was received and is still to be answered."""
+        self.server, self.hub = server, server.hub
+        self._find = server.machine_commands.get
+        self._plain = self._scheduled = False
+        if self._poll is not None:
+            server.parked.add(self)
+        if self.subscriptions:
+            server.watch.subscribers[self.id] = self
+        if not self.busy:
+            self._look_for_more()
+
     def on_closed(self, reason: str) -> None:
         self._plain = False
         self._queued.clear()
