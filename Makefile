@@ -53,6 +53,7 @@ fix: env ## what can be put right by a tool
 	@"$(VENV)/bin/ruff" format .
 	@"$(VENV)/bin/ruff" check --fix .
 	@"$(VENV)/bin/python" -m raftkv settings > conf/raftkv.toml
+	@"$(VENV)/bin/python" -m tests.support.compatibility > docs/redis-compatibility.md
 
 bench: env ## side by side with redis-server, etcd and PySyncObj, as far as they are installed
 	@.ci/make-env "$(PYTHON)" "$(VENV)" bench

@@ -89,10 +89,10 @@ class Client:
         "forward",
         "A member that does not lead carries a command to the leader, or answers -MOVED with its address.",
     )
-    follower_reads: Literal["forward", "local"] = _setting(
-        "forward",
-        "A member that does not lead carries a linearizable read to the leader, or asks it for the read index and"
-        " answers itself; both are never stale.",
+    follower_reads: Literal["local", "forward"] = _setting(
+        "local",
+        "A member that does not lead asks the leader for the read index and answers a linearizable read itself, or"
+        " carries it to the leader; neither is ever stale.",
     )
     dirty_reads: bool = _setting(True, "Whether DIRTYGET, a local and possibly stale read, is allowed.")
     staleness_interval_ms: int = _setting(
@@ -203,6 +203,14 @@ class Raft:
         "How often a leader is heard; at most a third of the least election timeout.",
         "milliseconds",
         ge=1,
+    )
+    lease_drift_percent_max: int = _setting(
+        0,
+        "0: each read is confirmed by a quorum. Otherwise the leader reads by lease, without asking: never stale only"
+        " while the members' clocks run at rates that differ by no more than this. The same on every member.",
+        "percent",
+        ge=0,
+        le=90,
     )
     append_entries_max: int = _setting(100, "Entries in one append to a follower.", "entries", ge=1)
     append_bytes_max: int = _setting(4 * MIB, "Bytes in one append; a larger entry travels alone.", "bytes", ge=KIB)

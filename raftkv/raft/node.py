@@ -142,6 +142,15 @@ class Node:
         self.round = 0
         self.confirmed_round = 0
         self.round_begun_ms = 0
+        self.rounds_sent: deque[tuple[int, int]] = deque()
+        """(round, when it was sent) of those not confirmed; kept where there are leases."""
+        self.lease_from_ms: int | None = None
+        """When the newest confirmed round was sent."""
+        self.lease_is_over = False
+        """No more in this term: another member was told to stand for election."""
+        self.votes_from_ms = now_ms + (settings.election_timeout_ms_min if settings.lease_drift_percent_max else 0)
+        """No vote before: it may have been promised to a leader before this start."""
+
         self.asked: tuple[int, ...]
         """Whom the newest read round asked first."""
         self.heartbeat_due_ms = 0
@@ -186,6 +195,7 @@ class Node:
             self.heartbeat_due_ms = self.now_ms + self.settings.heartbeat_interval_ms
             replication.look_for_lost_appends(self)
             changes.on_heartbeat_due(self)
+            reads.on_heartbeat_due(self)
             replication.send_heartbeats(self, self.peers)
             transfer.on_heartbeat_due(self)
 
@@ -271,8 +281,11 @@ class Node:
 
     def trigger_election(self) -> None:
         """Become candidate now, whoever leads (ExRaft's trigger_election). A leader gives up its leadership; a
-        candidate goes on as it is, and so does who is no voter."""
-        if self.role is not Role.CANDIDATE and self.may_campaign:
+        candidate goes on as it is, and so does who is no voter. Where there are leases, only a leader may force
+        others to vote although they hear one."""
+        if self.settings.lease_drift_percent_max and self.role is not Role.LEADER:
+            self.campaign()
+        elif self.role is not Role.CANDIDATE and self.may_campaign:
             become_candidate(self, forced=True)
 
     def on_synced(self, sequence: int) -> None:
@@ -347,6 +360,11 @@ class Node:
             return True
         before = self.memberships.before_newest
         return before is not None and not self.membership_is_committed and self.id in before.voters + before.outgoing
+
+    @property
+    def holds_lease(self) -> bool:
+        """Leader: whether it may answer what it has read already, without a round (reads.py)."""
+        return reads.holds_lease(self)
 
     @property
     def term_is_durable(self) -> bool:

@@ -4,6 +4,18 @@ A linearizable read needs to know that no other leader has been elected when it 
 arrived wait for one *round*: the leader raises `round`, sends it to all, and an answer for round n confirms every
 round up to n, for it was given after n began. Once a quorum has answered n, every read that arrived before n began
 may be answered from the state at the commit index. Any number of reads costs one round, and no disk.
+
+Leases (thesis, 6.4.1; off by default) spare the round by a bet on clocks. Who has answered a round gives nobody a vote
+for `election_timeout_ms_min` from then on, so nobody else leads for as long after the round was *sent*, less what
+clocks may drift apart. What voters must keep for it, and why each:
+
+- a voter that has just started gives no vote for as long: it may have answered just before it fell;
+- only the leader itself makes an election that does not wait: by handing over, or by giving up. From the first word of
+  a hand-over its lease has ended for the whole term, as that word may arrive at any time;
+- an operator's RAFT.TRIGGER_ELECTION at another member waits as any candidate does.
+
+Who reads by lease asks `holds_lease` *after* it has read, with the clock read anew: a process that stood still in
+between (a stopped virtual machine) then learns that the lease is over.
 """
 
 from __future__ import annotations
@@ -13,11 +25,14 @@ from typing import TYPE_CHECKING
 from raftkv.raft.messages import Heartbeat, HeartbeatReply
 from raftkv.raft.quorum import agreed, are_enough
 from raftkv.raft.replication import follow, send_heartbeats
-from raftkv.raft.roles import become_follower
+from raftkv.raft.roles import Role, become_follower
 
 if TYPE_CHECKING:
     from raftkv.raft.node import Node
 
+
+LEASE_SLACK_MS = 2
+"""Clocks are read in whole milliseconds."""
 
 ROUND_PATIENCE_MS = 10
 """So long a round may take before the members that were not asked are asked too."""
@@ -26,12 +41,34 @@ ROUND_PATIENCE_MS = 10
 def begin_round(node: Node) -> int:
     """Ask all members whether this one still leads; returns the round's number, confirmed when
     `node.confirmed_round` has reached it."""
-    node.round += 1
-    node.round_begun_ms = node.now_ms
+    _next_round(node)
     node.asked = _quickest(node)
     send_heartbeats(node, node.asked)
     _count(node)
     return node.round
+
+
+def _next_round(node: Node) -> None:
+    node.round += 1
+    node.round_begun_ms = node.now_ms
+    if node.settings.lease_drift_percent_max:
+        node.rounds_sent.append((node.round, node.now_ms))
+
+
+def on_heartbeat_due(node: Node) -> None:
+    """Where there are leases, each heartbeat is a round: its answers prolong the lease."""
+    if node.settings.lease_drift_percent_max:
+        _next_round(node)
+        _count(node)
+
+
+def holds_lease(node: Node) -> bool:
+    """Whether nobody else can be leading now."""
+    settings = node.settings
+    if node.role is not Role.LEADER or node.lease_from_ms is None or node.lease_is_over:
+        return False
+    length_ms = settings.election_timeout_ms_min * (100 - settings.lease_drift_percent_max) // 100 - LEASE_SLACK_MS
+    return node.now_ms - node.lease_from_ms < length_ms
 
 
 def _quickest(node: Node) -> tuple[int, ...]:
@@ -85,6 +122,8 @@ def _count(node: Node) -> None:
         confirmed = min(confirmed, agreed(rounds, half.needed))
     if confirmed > node.confirmed_round:
         node.confirmed_round = confirmed
+        while node.rounds_sent and node.rounds_sent[0][0] <= confirmed:
+            node.lease_from_ms = node.rounds_sent.popleft()[1]
 
 
 def check_quorum(node: Node) -> None:

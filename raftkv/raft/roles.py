@@ -118,5 +118,8 @@ def become_leader(node: Node) -> None:
     node.on_elected()
     node.term_start = node.log.last_index + 1
     node.round = node.confirmed_round = 0
+    node.rounds_sent.clear()
+    node.lease_from_ms = None
+    node.lease_is_over = False
     node.heartbeat_due_ms = node.now_ms
     node.append_own(EntryKind.NO_OP, b"")

@@ -45,6 +45,7 @@ def hand_over_when_equal(node: Node) -> None:
     target = node.transferring
     assert target is not None
     if not node.transfer_told and node.progress[target].match == node.log.last_index:
+        node.lease_is_over = True
         node.send(target, TimeoutNow(node.term))
         node.transfer_told = True
 

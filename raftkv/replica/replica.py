@@ -495,7 +495,7 @@ class Replica:
         return (
             self.applied >= self.node.term_start
             and self.node.transferring is None
-            and (self._may_propose or self._may_begin_round)
+            and (self._may_propose or self._may_begin_round or self._rounds.has_read_by_lease)
         )
 
     # ---- writes

@@ -12,6 +12,9 @@ While the question is on its way, the leader reads ahead: it looks the answers u
 confirmed. That is as good as reading afterwards, for the state was read after the reads had come, at or behind their
 read index; and if the round fails, nobody sees them. Only so is the time of the round trip put to use.
 
+By lease (`raft/reads.py`) there is no question: the answers are looked up first, and then the clock is asked whether
+the lease still holds. Where it does not, the round begins after all.
+
 A confirmed read may be answered even after this member has stepped down: that it led was certain after the read had
 arrived, and the state at its read index is what a reader could have seen then.
 """
@@ -32,7 +35,8 @@ class Rounds:
         self._ahead: list[Reply] | None = None
         """What has been read ahead for the works in the round."""
         self._term = 0
-        self._number = 0
+        self._number: int | None = 0
+        """None: by lease."""
         self._read_index = 0
         self._confirmed: deque[tuple[int, list[Work], list[Reply] | None]] = deque()
 
@@ -49,7 +53,12 @@ class Rounds:
         self._in_round = works
         self._read_index = max(read_index, node.log.commit)
         self._term = node.term
-        self._number = node.begin_read_round()
+        self._number = None if node.holds_lease else node.begin_read_round()
+
+    @property
+    def has_read_by_lease(self) -> bool:
+        """Whether only the clock is to be asked once more."""
+        return self._number is None and self._ahead is not None
 
     def works_to_read_ahead(self, applied: int) -> list[Work]:
         """The works in the round, when the state at index `applied` is recent enough and they were not read yet."""
@@ -68,10 +77,15 @@ class Rounds:
             lost, self._in_round = self._in_round, []
             self._ahead = None
             return lost
-        if node.confirmed_round >= self._number:
+        if self.has_read_by_lease and not node.holds_lease:
+            self._number = node.begin_read_round()
+        if self._is_confirmed(node):
             self._confirmed.append((self._read_index, self._in_round, self._ahead))
             self._in_round, self._ahead = [], None
         return []
+
+    def _is_confirmed(self, node: Node) -> bool:
+        return self.has_read_by_lease if self._number is None else node.confirmed_round >= self._number
 
     def give_up_older_than(self, since_ms: int) -> list[Work]:
         """Works that have waited since before `since_ms`, for the quorum or for the read index: no longer wanted."""

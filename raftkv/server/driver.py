@@ -77,6 +77,7 @@ class Driver:
         more = False
         wall = wall_ms()
         while replica.needs_turn:
+            self.read_clock()  # what was read by lease is judged by it
             turn = replica.turn(wall)
             if turn.write is not None:
                 # First: the disk works while the messages are being sent.

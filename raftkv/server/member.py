@@ -280,6 +280,7 @@ def replica_settings(settings: Settings) -> ReplicaSettings:
             election_timeout_ms_min=raft.election_timeout_ms_min,
             election_timeout_ms_max=raft.election_timeout_ms_max,
             heartbeat_interval_ms=raft.heartbeat_interval_ms,
+            lease_drift_percent_max=raft.lease_drift_percent_max,
             min_majority=settings.cluster.min_majority,
             disk_stall_ms_max=raft.disk_stall_ms_max,
             append_entries_max=raft.append_entries_max,

@@ -216,6 +216,7 @@ class Member:
         if not replica.needs_turn:
             return
         for _ in range(TURNS_MAX):
+            replica.on_clock(self.clock.now_ms())
             turn = replica.turn(wall_ms)
             if turn.write is not None:
                 self._watchers.on_write(self, turn.write)

@@ -118,9 +118,8 @@ def draw(seed: int) -> Scenario:
         members=choice((3, 3, 4, 5, 5)),
         spares=by_life.choice((0, 0, 1, 2)),
         machine=choice(("redis", "redis", "redis", "register")),
-        replica=msgspec.structs.replace(
-            _draw_settings(random, by_sessions, by_life, _draw_chunk_bytes(by_files, datagrams)),
-            reads_locally=by_readers.random() < 0.5,
+        replica=_with_readers(
+            _draw_settings(random, by_sessions, by_life, _draw_chunk_bytes(by_files, datagrams)), by_readers
         ),
         duration_ms=choice((1500, 2500, 4000)),
         tick_ms=choice((10, 20, 40)),
@@ -178,6 +177,12 @@ def _draw_settings(random: Random, by_sessions: Random, by_life: Random, chunk_b
         no_leader_wait_ms=choice((200, 1000, 3000)),
         request_timeout_ms=choice((400, 1500, 5000)),
     )
+
+
+def _with_readers(settings: ReplicaSettings, random: Random) -> ReplicaSettings:
+    """How reads are answered. A lease allows for the most that two clocks of a scenario drift apart."""
+    raft = msgspec.structs.replace(settings.raft, lease_drift_percent_max=random.choice((0, 10)))
+    return msgspec.structs.replace(settings, raft=raft, reads_locally=random.random() < 0.5)
 
 
 def _draw_chunk_bytes(random: Random, datagrams: bool) -> int:
