@@ -46,8 +46,8 @@ class Asker:
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where nobody answers, that is certain at once."""
-    monkeypatch.setattr(waiting, "JOIN_S_MAX", 0.2)
-    monkeypatch.setattr(joining, "ANSWER_S_MAX", 0.2)
+    monkeypatch.setattr(waiting, "JOIN_S_MAX", 1.0)
+    monkeypatch.setattr(joining, "ANSWER_S_MAX", 1.0)
 
 
 @pytest.fixture
