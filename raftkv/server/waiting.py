@@ -11,7 +11,6 @@ The file CLUSTER is written before anything else, so a member that is killed in 
 
 from __future__ import annotations
 
-import secrets
 from typing import Any, Final
 
 import msgspec
@@ -22,6 +21,7 @@ from raftkv.cluster.founding import Founding
 from raftkv.errors import RaftkvError
 from raftkv.machines.interface import Command, Kind
 from raftkv.machines.replies import Error, Reply
+from raftkv.server import driver
 from raftkv.server.entrance import DECIDED, Request, Requests
 from raftkv.server.joining import ask_to_join, peer_address
 from raftkv.server.session import NoReply, Session
@@ -73,7 +73,7 @@ class Waiting:
         settings = self._settings
         if request.addresses:
             return await ask_to_join(settings, request.addresses, JOIN_S_MAX, self._log)
-        return Founding(secrets.token_hex(8), {settings.node.id: peer_address(settings)})
+        return Founding(driver.new_cluster_id(), {settings.node.id: peer_address(settings)})
 
 
 def answered(commands: dict[bytes, Command]) -> dict[bytes, Command]:

@@ -1,4 +1,4 @@
-"""A cluster that is put together by hand, as with RedisRaft: servers that belong to none are started, and redis-cli says
+"""A cluster put together by hand, as with RedisRaft: servers that belong to none are started, and redis-cli says
 which of them founds one and which join it. Real processes.
 """
 
