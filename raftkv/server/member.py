@@ -183,9 +183,10 @@ class Member:
             nursery.start_soon(peers.run, ports.peers())
             nursery.start_soon(accept_clients, ports.clients(), self.server.add_session, self._accepting, plan.log)
             nursery.start_soon(self._effects.run)
-            nursery.start_soon(
-                self.server.scrub.run, plan.settings.storage, plan.settings.node.data_dir, self._store, plan.log
-            )
+            if isinstance(self._store, Wal):
+                nursery.start_soon(
+                    self.server.scrub.run, plan.settings.storage, plan.settings.node.data_dir, self._store, plan.log
+                )
             if plan.settings.cluster.join and plan.identity.member_id not in self.replica.node.voters:
                 nursery.start_soon(self._ask_to_be_added)
             nursery.start_soon(self._watch_role)
