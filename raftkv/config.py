@@ -236,6 +236,12 @@ def _broken_members(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]
         concerned = ("peer.port", "cluster.members", "node.id")
         reason = f"peer.port is {own.port}, but the others dial member {own_id} at {members[own_id]}"
         yield concerned, f"{reason}; if that is meant, set peer.advertise"
+    if settings.cluster.wait and settings.cluster.join:
+        reason = "a member joins by cluster.join, or waits for RAFT.CLUSTER INIT or JOIN (cluster.wait), not both"
+        yield ("cluster.wait", "cluster.join"), reason
+    if settings.cluster.wait and members.keys() - {own_id}:
+        reason = f"a member that waits to be told its cluster (cluster.wait) knows none yet, not {sorted(members)}"
+        yield ("cluster.wait", "cluster.members"), reason
     if settings.cluster.min_majority > len(members):
         reason = f"cluster.min_majority must be at most the number of members ({len(members)})"
         yield ("cluster.min_majority", "cluster.members"), reason

@@ -170,12 +170,20 @@ class Cluster:
         "Client addresses host:port,... of members: ask them to be let in. Not needed again once this one is a member.",
         alias="join",
     )
+    wait: bool = _setting(
+        False,
+        "Without data: belong to no cluster until a client says RAFT.CLUSTER INIT, or RAFT.CLUSTER JOIN host:port ...",
+        alias="wait",
+    )
     rebuild: bool = _setting(
         False,
         "With cluster.join: set this member's data aside, and fetch all of it anew from the others before it votes.",
         alias="rebuild",
     )
-    learner: bool = _setting(False, "With cluster.join: receive the log, but never vote nor count in a quorum.")
+    learner: bool = _setting(
+        False,
+        "As a member that joins: receive the log, but never vote nor count in a quorum.",
+    )
     sentinel_name: str = _setting(
         "mymaster",
         "The name under which clients of Redis Sentinel ask for the leader. 1 to 64 of a-z A-Z 0-9 _ . -",

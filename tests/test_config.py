@@ -51,7 +51,7 @@ def test_spellings_are_unique() -> None:
     for spelling in ("name", "dashed", "variable"):
         assert len({getattr(setting, spelling) for setting in SETTINGS}) == len(SETTINGS)
     aliases = [setting.alias for setting in SETTINGS if setting.alias]
-    assert sorted(aliases) == ["data", "id", "join", "machine", "members", "port", "rebuild"]
+    assert sorted(aliases) == ["data", "id", "join", "machine", "members", "port", "rebuild", "wait"]
     assert not {setting.dashed for setting in SETTINGS} & set(aliases)
 
 

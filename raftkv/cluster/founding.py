@@ -14,6 +14,7 @@ import msgspec
 from raftkv.cluster.identity import cluster_id
 from raftkv.errors import StorageCorrupt
 from raftkv.settings import Settings
+from raftkv.storage.directory import load_identity
 from raftkv.storage.files import Files
 
 FILE = "CLUSTER"
@@ -25,6 +26,10 @@ class Founding(msgspec.Struct, frozen=True):
     cluster_id: str
     members: dict[int, str]
     name: str = ""
+    began_empty: int | None = None
+    """The member that got here with an empty directory when the cluster was there already (`joining.py`). Should it be
+    one of the first, come back after it lost its data, then it has no vote by that: the only founder of a cluster that
+    has grown would elect itself, and acknowledge writes that nobody else has."""
 
 
 def by_settings(settings: Settings) -> Founding:
@@ -52,6 +57,11 @@ def store_if_new(files: Files, data_dir: str, founding: Founding) -> None:
     """For a directory whose log was just opened for this cluster: it knows from now on, whatever the settings say."""
     if FILE not in files.list(data_dir):
         store(files, data_dir, founding)
+
+
+def has_data(files: Files, data_dir: str) -> bool:
+    """Whether a member has lived there, or knows where it belongs."""
+    return FILE in files.list(data_dir) or load_identity(files, data_dir) is not None
 
 
 def set_aside(files: Files, data_dir: str, kept_as: str) -> str | None:

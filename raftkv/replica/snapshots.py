@@ -66,6 +66,9 @@ class Snapshots:
         self.sending = Sending(store, settings.send_bytes_per_s_max, settings.send_chunk_bytes)
         self.receiving = Receiving(store, self._on_received, tell, report)
         self.newest: SnapshotInfo | None = next(iter(store.list()), None)
+        if len(store.list()) > settings.keep:
+            # The last life ended before it had removed them. One that ends so again and again would fill the disk.
+            self.taking.prune()
         self._tell_taken = on_taken
         self._tell_received = on_received
         self._report = report

@@ -48,6 +48,11 @@ def new_instance() -> int:
     return secrets.randbits(62)
 
 
+def new_cluster_id() -> str:
+    """For a cluster that is not made from a list of members: in the form of `cluster.identity`."""
+    return secrets.token_hex(8)
+
+
 class Driver:
     def __init__(self, replica: Replica) -> None:
         self.replica = replica

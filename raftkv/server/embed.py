@@ -31,7 +31,14 @@ from raftkv.machines.interface import StateMachine
 from raftkv.server import driver as clock
 from raftkv.server.handle import EmbeddedServer
 from raftkv.server.hub import Hub
-from raftkv.server.joining import ask_to_be_demoted, ask_to_join, peer_address
+from raftkv.server.joining import (
+    PATIENCE_S,
+    addresses_in,
+    ask_to_be_demoted,
+    ask_to_join,
+    blamed_on_settings,
+    peer_address,
+)
 from raftkv.server.loading import make_machine, ready
 from raftkv.server.logs import library_log
 from raftkv.server.member import Plan
@@ -39,6 +46,7 @@ from raftkv.server.peers import Identity
 from raftkv.server.ports import Ports
 from raftkv.server.shared_hub import SharedHub
 from raftkv.server.supervisor import Supervisor
+from raftkv.server.waiting import NOWHERE
 from raftkv.settings import Settings, split_address
 from raftkv.storage.files import Files
 
@@ -168,7 +176,8 @@ async def _begin_anew(settings: Settings, files: Files, log: Any) -> None:
     voted for, or what it has promised to keep. `joining.ask_to_be_added` gives it back when the data is here again."""
     if not settings.cluster.join:
         raise ConfigError("cluster", "rebuild", True, "needs cluster.join: the client addresses of other members")
-    await ask_to_be_demoted(settings, log)
+    with blamed_on_settings(settings):
+        await ask_to_be_demoted(settings, addresses_in(settings.cluster.join), log)
     kept = founding.set_aside(files, settings.node.data_dir, f"rebuilt-{clock.wall_ms()}")
     log.warning("data_set_aside", data_dir=settings.node.data_dir, kept_as=kept)
 
@@ -178,16 +187,18 @@ async def _plan(settings: Settings, ports: Ports, log: Any) -> Plan:
     if settings.cluster.rebuild:
         await _begin_anew(settings, files, log)
     began = founding.chosen(settings, founding.load(files, settings.node.data_dir))
+    if settings.cluster.wait and not founding.has_data(files, settings.node.data_dir):
+        began = NOWHERE
     if began is None:
-        began = await ask_to_join(settings, log)
+        with blamed_on_settings(settings):
+            began = await ask_to_join(settings, addresses_in(settings.cluster.join), PATIENCE_S, log)
     client = dataclasses.replace(settings.client, port=ports.client_port)
     identity = Identity(
-        cluster_id=began.cluster_id,
-        cluster_name=began.name,
+        cluster_id="",
         member_id=settings.node.id,
         instance=clock.new_instance(),
-        members=began.members,
+        members={},
         peer_address=peer_address(settings),
         client_address=client.address,
     )
-    return Plan(dataclasses.replace(settings, client=client), identity, clock.new_random(), log)
+    return Plan(dataclasses.replace(settings, client=client), identity, clock.new_random(), log).begun(began)

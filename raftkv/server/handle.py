@@ -250,6 +250,8 @@ class EmbeddedServer:
 
     @property
     def _calls(self) -> Calls:
+        if self._supervisor.waits:
+            raise NoLeader("the member belongs to no cluster yet (cluster.wait)")
         return self._member.calls
 
 

@@ -64,8 +64,13 @@ class Hub:
 
     def call_soon(self, continues: Continues) -> None:
         """Have `continues.go_on()` called in the next pass: for a connection that has more to do but must let
-        others go first. Only from within a pass."""
+        others go first. Outside of a pass, see to it that there is one (`has_more`)."""
         self._ready.append(continues)
+
+    @property
+    def has_more(self) -> bool:
+        """Whether somebody waits for the next pass: outside of a pass, nothing else may ever bring it about."""
+        return bool(self._ready)
 
     def send_all(self) -> None:
         """Call it for all. To be called whenever replies may have come up outside of a pass, too."""

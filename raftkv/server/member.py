@@ -30,16 +30,20 @@ from raftkv.server.commands import LOCAL_COMMANDS
 from raftkv.server.disk import DiskThread
 from raftkv.server.driver import TICK_INTERVAL_MS, Driver
 from raftkv.server.effects import Effects
+from raftkv.server.entrance import Request
 from raftkv.server.hub import Hub
 from raftkv.server.jobs import JobThread
-from raftkv.server.joining import ask_to_be_added
+from raftkv.server.joining import addresses_in, ask_to_be_added, blamed_on_settings
 from raftkv.server.links import Links
 from raftkv.server.peers import Identity, Peers
 from raftkv.server.ports import Ports, accept_clients
 from raftkv.server.server import Server
+from raftkv.server.waiting import Waiting
 from raftkv.settings import Settings
 from raftkv.storage.files import Files
-from raftkv.storage.interface import SnapshotStore
+from raftkv.storage.interface import LogStore, SnapshotStore
+from raftkv.storage.memory import MemoryLogStore
+from raftkv.storage.memory_snapshots import MemorySnapshotStore
 from raftkv.storage.snapshots import SnapshotFiles
 from raftkv.storage.wal import Wal
 
@@ -58,10 +62,28 @@ class Plan(msgspec.Struct, frozen=True):
     random: Random
     log: Any
 
+    @property
+    def waits(self) -> bool:
+        """Whether the member belongs to no cluster yet."""
+        return not self.identity.cluster_id
 
-def open_stores(plan: Plan, machine_name: str) -> tuple[Wal, SnapshotFiles]:
+    def begun(self, began: founding.Founding) -> Plan:
+        """The plan of the same member in this cluster."""
+        identity = msgspec.structs.replace(
+            self.identity,
+            cluster_id=began.cluster_id,
+            cluster_name=began.name,
+            members=began.members,
+            began_empty=began.began_empty == self.identity.member_id,
+        )
+        return msgspec.structs.replace(self, identity=identity)
+
+
+def open_stores(plan: Plan, machine_name: str) -> tuple[LogStore, SnapshotStore]:
     """The member's log and snapshots. Blocks for as long as it takes to read all of the log. Raises StorageCorrupt,
     StorageFailed."""
+    if plan.waits:
+        return MemoryLogStore(), MemorySnapshotStore()
     settings, log = plan.settings, plan.log
     wal = Wal.open(
         settings.node.data_dir,
@@ -74,7 +96,8 @@ def open_stores(plan: Plan, machine_name: str) -> tuple[Wal, SnapshotFiles]:
     )
     try:
         identity = plan.identity
-        began = founding.Founding(identity.cluster_id, identity.members, identity.cluster_name)
+        began_empty = identity.member_id if identity.began_empty else None
+        began = founding.Founding(identity.cluster_id, identity.members, identity.cluster_name, began_empty)
         founding.store_if_new(Files(), settings.node.data_dir, began)
         snapshots = SnapshotFiles(
             settings.node.data_dir,
@@ -91,7 +114,7 @@ def open_stores(plan: Plan, machine_name: str) -> tuple[Wal, SnapshotFiles]:
 class Member:
     """`hub` is given, since who shares a thread with others waits in another way (`shared_hub.py`)."""
 
-    def __init__(self, plan: Plan, machine: StateMachine, store: Wal, snapshots: SnapshotStore, hub: Hub) -> None:
+    def __init__(self, plan: Plan, machine: StateMachine, store: LogStore, snapshots: SnapshotStore, hub: Hub) -> None:
         self._plan = plan
         self._store = store
         self._accepting = trio.CancelScope()
@@ -142,10 +165,10 @@ class Member:
         """Set, and replaced by a new one, when role, term or leader have changed."""
 
     async def run(self, ports: Ports) -> None:
-        """Serve until cancelled."""
+        """Serve until cancelled, or until it is decided which cluster a waiting member belongs to: see `decided`."""
         plan = self._plan
         plan.log.info(
-            "serving",
+            "waiting" if plan.waits else "serving",
             clients=plan.settings.client.address,
             peers=plan.settings.peer.address,
             data_dir=plan.settings.node.data_dir,
@@ -160,12 +183,26 @@ class Member:
             nursery.start_soon(peers.run, ports.peers())
             nursery.start_soon(accept_clients, ports.clients(), self.server.add_session, self._accepting, plan.log)
             nursery.start_soon(self._effects.run)
-            nursery.start_soon(
-                self.server.scrub.run, plan.settings.storage, plan.settings.node.data_dir, self._store, plan.log
-            )
+            if isinstance(self._store, Wal):
+                nursery.start_soon(
+                    self.server.scrub.run, plan.settings.storage, plan.settings.node.data_dir, self._store, plan.log
+                )
             if plan.settings.cluster.join and plan.identity.member_id not in self.replica.node.voters:
-                nursery.start_soon(ask_to_be_added, plan.settings, plan.log)
+                nursery.start_soon(self._ask_to_be_added)
             nursery.start_soon(self._watch_role)
+            await self.server.entrance.run()
+            nursery.cancel_scope.cancel()
+
+    @property
+    def decided(self) -> tuple[Request, founding.Founding] | None:
+        """What a waiting member was told: by which command, and which cluster it is."""
+        entrance = self.server.entrance
+        return entrance.decided if isinstance(entrance, Waiting) else None
+
+    async def _ask_to_be_added(self) -> None:
+        settings = self._plan.settings
+        with blamed_on_settings(settings):
+            await ask_to_be_added(settings, addresses_in(settings.cluster.join), self._plan.log)
 
     async def drain(self) -> None:
         """Take no new clients, hand leadership over, and wait until those who wait for replies have them, as far as
@@ -232,6 +269,8 @@ class Member:
                 await trio.lowlevel.checkpoint()  # entries are left to be applied, as after a restart
             self.server.on_tick()
             self.hub.send_all()
+            if self.hub.has_more:
+                self.calls.wake()  # what clients sent behind a command that was parked until now
 
     async def _watch_role(self) -> None:
         """Log changes of role, term and leader: the lines one greps first after an incident."""

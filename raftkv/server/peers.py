@@ -61,9 +61,16 @@ class Identity(msgspec.Struct, frozen=True):
     cluster_name: str = ""
     """That the cluster's id was made from, if this member knows."""
 
+    began_empty: bool = False
+    """See Founding."""
+
     @property
     def founders(self) -> Membership:
-        return Membership.founding(self.members)
+        """Who voted when the log began, as far as this member may act by it."""
+        members = dict(self.members)
+        if self.began_empty:
+            members.pop(self.member_id, None)
+        return Membership.founding(members)
 
     def hello(self) -> Hello:
         return Hello(

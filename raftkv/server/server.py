@@ -12,12 +12,14 @@ from raftkv.replica import Replica
 from raftkv.server import driver
 from raftkv.server.connection import EVENTS
 from raftkv.server.effects import EffectStats
+from raftkv.server.entrance import Entrance
 from raftkv.server.hub import Hub
 from raftkv.server.limits import command_bytes_max
 from raftkv.server.memory import MemoryGauge
 from raftkv.server.scrubbing import Scrub
 from raftkv.server.session import Session
 from raftkv.server.staleness import Staleness
+from raftkv.server.waiting import Waiting, answered
 from raftkv.server.watch import LeaderWatch
 from raftkv.settings import Settings
 
@@ -70,6 +72,10 @@ class Server:
         if not replica.machine.has_transactions:
             local_commands = {name: row for name, row in local_commands.items() if row.group != "transactions"}
         self.commands: dict[bytes, Command] = {**replica.machine.commands, **system_commands, **local_commands}
+        self.entrance: Entrance | Waiting = Entrance(settings, cluster_id, replica.node, log)
+        if not cluster_id:
+            self.entrance = Waiting(settings, log)
+            self.commands = answered(self.commands)
         self.machine_commands = {
             name: (abs(row.arity) if row.kind is Kind.DIRTY else row.arity, int(row.kind))
             for name, row in self.commands.items()
@@ -132,6 +138,23 @@ class Server:
     def look_at_memory(self) -> None:
         """Have writes refused, or no longer, as `redis.memory_bytes_max` demands."""
         self.replica.screen.memory_is_full = self.memory.look(self.settings.redis.memory_bytes_max, self.now_ms())
+
+    def release_sessions(self) -> list[Session]:
+        """All clients, for another life's server to `adopt`; nothing is kept of them here."""
+        self.hub.send_all()
+        sessions = list(self.sessions.values())
+        for session in sessions:
+            self.hub.remove(session.fd)
+        self.sessions.clear()
+        self.parked.clear()
+        self.watch.subscribers.clear()
+        return sessions
+
+    def adopt(self, session: Session) -> None:
+        self._last_session_id = max(self._last_session_id, session.id)
+        self.sessions[session.id] = session
+        session.move_to(self)
+        self.hub.add(session.fd, session, EVENTS)
 
     def on_session_closed(self, session: Session, reason: str) -> None:
         self.sessions.pop(session.id, None)

@@ -588,6 +588,18 @@ class Session(Connection):
         self.transaction = None
         self.watched = {}
 
+    def move_to(self, server: Server) -> None:
+        """Be served by `server` from now on, with all that was received and is still to be answered."""
+        self.server, self.hub = server, server.hub
+        self._find = server.machine_commands.get
+        self._plain = self._scheduled = False
+        if self._poll is not None:
+            server.parked.add(self)
+        if self.subscriptions:
+            server.watch.subscribers[self.id] = self
+        if not self.busy:
+            self._look_for_more()
+
     def on_closed(self, reason: str) -> None:
         self._plain = False
         self._queued.clear()

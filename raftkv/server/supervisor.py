@@ -21,9 +21,11 @@ from raftkv.cluster import founding
 from raftkv.errors import Fatal, MemberFailed, RaftkvError, Removed
 from raftkv.machines.interface import StateMachine
 from raftkv.server import driver as clock
+from raftkv.server.entrance import Request
 from raftkv.server.hub import Hub
 from raftkv.server.member import Member, Plan, open_stores
 from raftkv.server.ports import Ports
+from raftkv.server.session import Session
 from raftkv.settings import Supervision
 from raftkv.storage.files import Files
 
@@ -81,8 +83,10 @@ class Supervisor:
 
         self.restarts = 0
         self.member_id = plan.identity.member_id
-        self._founders = plan.identity.members
         self.stop_reason = NORMAL
+        self._entering: tuple[Request, list[Session]] | None = None
+        """What the first life in a cluster takes over from the one that waited."""
+
         self._applied = 0
         self._plan = plan
         self._ports = ports
@@ -91,18 +95,27 @@ class Supervisor:
         self._policy = RestartPolicy(plan.settings.supervision)
 
     @property
+    def waits(self) -> bool:
+        """Whether the member belongs to no cluster yet."""
+        return self._plan.waits
+
+    @property
     def members(self) -> Mapping[int, str]:
         """Peer address of every member, as far as the present life knows."""
         member = self.member
-        return self._founders if member is None else member.replica.node.membership.addresses
+        return self._plan.identity.members if member is None else member.replica.node.membership.addresses
 
     async def run(self) -> None:
         """Live until cancelled. Raises Fatal, or whatever RaftkvError the start failed with."""
-        while True:
-            try:
-                await self._live()
-            except Exception as error:
-                await self._after(_worst(error))
+        try:
+            while True:
+                try:
+                    await self._live()
+                except Exception as error:
+                    await self._after(_worst(error))
+        finally:
+            for session in self._entering[1] if self._entering else []:
+                session.sock.close()
 
     def on_stopping(self, reason: str) -> None:
         """The present life is to be the last one."""
@@ -121,11 +134,13 @@ class Supervisor:
             hub.close()
             store.close()
             raise
+        self._take_over(member)
         self._change_to(member)
         self.started.set()
         reason = ""
         try:
             await member.run(ports)
+            self._enter(member)
         except Exception as error:
             reason = repr(_worst(error))
             raise
@@ -133,6 +148,20 @@ class Supervisor:
             self._applied = member.replica.applied
             self._change_to(None)
             member.close(reason or self.stop_reason)
+
+    def _enter(self, member: Member) -> None:
+        """A life that waited has ended since it is decided where the member belongs; its clients stay."""
+        if member.decided is not None:
+            request, began = member.decided
+            self._plan = self._plan.begun(began)
+            self._entering = request, member.server.release_sessions()
+
+    def _take_over(self, member: Member) -> None:
+        if self._entering is not None:
+            (request, sessions), self._entering = self._entering, None
+            for session in sessions:
+                member.server.adopt(session)
+            member.server.entrance.requests.take(request)
 
     def _change_to(self, member: Member | None) -> None:
         self.member = member

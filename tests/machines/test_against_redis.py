@@ -16,6 +16,7 @@ from tests.machines import (
     test_lcs,
     test_ranges,
     test_scan,
+    test_sets,
     test_strings,
 )
 from tests.machines.casework import Case, run_on_connection
@@ -32,6 +33,7 @@ MODULES = (
     test_lcs,
     test_ranges,
     test_scan,
+    test_sets,
     test_strings,
 )
 CASES = [case for module in MODULES for case in module.CASES]

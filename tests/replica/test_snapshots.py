@@ -13,10 +13,10 @@ from raftkv.machines.redis.machine import RedisMachine
 from raftkv.raft.messages import SnapshotChunk, SnapshotReply
 from raftkv.raft.settings import RaftSettings
 from raftkv.replica import taking
-from raftkv.replica.jobs import Job
+from raftkv.replica.jobs import Job, ignore
 from raftkv.replica.receiving import Receiving
 from raftkv.replica.sending import SILENCE_MS_MAX, WINDOW_CHUNKS, Sending
-from raftkv.replica.snapshots import SnapshotSettings
+from raftkv.replica.snapshots import Snapshots, SnapshotSettings
 from raftkv.replica.taking import RETRY_MS
 from raftkv.storage.interface import SnapshotInfo, SnapshotMeta
 from raftkv.storage.memory_snapshots import MemorySnapshotStore
@@ -191,6 +191,23 @@ def test_only_so_many_are_kept() -> None:
         request(member)
         member.do_jobs()
     assert len(member.snapshots.list()) == 2
+
+
+def test_what_a_life_that_was_killed_has_not_removed_goes_when_the_next_begins() -> None:
+    store = MemorySnapshotStore()
+    for index in (1, 2, 3, 4):
+        store.create(SnapshotMeta(index, 1, 0, b"", "redis", 1, "")).finish()
+    snapshots = Snapshots(
+        store,
+        SnapshotSettings(keep=2),
+        on_taken=ignore,
+        on_received=ignore,
+        tell=lambda _index, _offset: None,
+        report=lambda _what, _error: None,
+    )
+    [job] = snapshots.take_jobs()
+    job.carry_out()
+    assert [info.meta.index for info in store.list()] == [4, 3]
 
 
 # ---- sending

@@ -50,9 +50,10 @@ class FakeLinks:
 
 
 class Cluster:
-    """`at`: the member that clients talk to. Its other settings are given as flags: `client_requirepass="x"`."""
+    """`at`: the member that clients talk to. Without a `cluster_id` it is one that waits to be told its cluster. Its
+    other settings are given as flags: `client_requirepass="x"`."""
 
-    def __init__(self, voters: int = 1, at: int = 1, **flags: str) -> None:
+    def __init__(self, voters: int = 1, at: int = 1, cluster_id: str = CLUSTER_ID, **flags: str) -> None:
         self.now_ms = 1_000_000
         self.cut_off: set[int] = set()
         """Members that nobody hears, and that hear nobody."""
@@ -73,14 +74,15 @@ class Cluster:
             hub=self.hub,
             replica=self.replicas[at],
             links=FakeLinks(self, at),  # type: ignore[arg-type]
-            cluster_id=CLUSTER_ID,
+            cluster_id=cluster_id,
             founders=settings.cluster.members,
             local_commands=LOCAL_COMMANDS,
             log=Log(),
         )
         self.server.now_ms = lambda: self.now_ms
         self.server.started_ms = self.server.watch.since_ms = self.now_ms
-        self.replicas[1].node.campaign()
+        if cluster_id:
+            self.replicas[1].node.campaign()
         self.run()
 
     def _make_replica(self, number: int, settings: Settings) -> Replica:

@@ -587,3 +587,15 @@ def test_the_examples_of_the_page_can_be_pasted(tmp_path: Path, number: int, sho
     example = page.split("```python\n")[number + 1].split("```")[0]
     ran = subprocess.run([sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert shown in ran.stdout, ran.stderr
+
+
+async def test_what_is_sent_behind_a_parked_command_is_answered_though_nothing_else_happens(
+    opened: Callable[..., Any],
+) -> None:
+    """Nobody wakes a lone member's hub."""
+    async with opened("redis") as server, await trio.open_tcp_stream("127.0.0.1", server.port) as stream:
+        await stream.send_all(b"WAIT 1 20\r\nPING\r\nPING\r\n")
+        received = b""
+        with trio.fail_after(5):
+            while received != b":0\r\n+PONG\r\n+PONG\r\n":
+                received += await stream.receive_some(100)

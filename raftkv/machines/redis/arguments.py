@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from raftkv.machines.numbers import INT64_MAX, parse_integer
+from raftkv.machines.numbers import INT64_MAX, INT64_MIN, parse_integer
 from raftkv.machines.redis.refusals import (
     DATABASE_OUT_OF_RANGE,
     NOT_AN_INTEGER,
@@ -32,6 +32,14 @@ def integer(text: bytes, otherwise: Error = NOT_AN_INTEGER) -> int:
     number = parse_integer(text)
     if number is None:
         raise Refused(otherwise)
+    return number
+
+
+def count_of_either_sign(text: bytes) -> int:
+    """A 64-bit integer whose negative is one too; raises Refused."""
+    number = integer(text)
+    if number == INT64_MIN:
+        raise Refused(Error(f"ERR value is out of range, value must between {-INT64_MAX} and {INT64_MAX}"))
     return number
 
 

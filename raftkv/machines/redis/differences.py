@@ -22,7 +22,8 @@ ONLY_HERE: Final = frozenset({"dirtyget"})
 OWN_WORDS: Final = frozenset({"summary", "complexity", "notes", "replaced_by"})
 """Fields of the command table with the same meaning in other words; of `history` the versions agree."""
 
-UNORDERED: Final = frozenset({"keys", "scan", "hkeys", "hvals", "hgetall", "hscan"})
+_OF_SETS: Final = ("smembers", "sscan", "sinter", "sunion", "sdiff", "spop", "srandmember")
+UNORDERED: Final = frozenset({"keys", "scan", "hkeys", "hvals", "hgetall", "hscan", *_OF_SETS})
 """Commands whose reply has the same members in another order."""
 
 OVERDUE_COUNTED: Final = frozenset({"dbsize", "randomkey"})
@@ -37,8 +38,8 @@ DIFFERENCES: Final = (
         "the state must not depend on who looks; shows only in DBSIZE",
     ),
     Difference(
-        "HKEYS, HVALS, HGETALL, HSCAN of a large hash",
-        "the order in which the fields came, other cursors",
+        "HKEYS, HVALS, HGETALL, HSCAN, SMEMBERS, SSCAN, SINTER, SUNION, SDIFF of a hash or set that is not compact",
+        "the order in which the fields or members came, other cursors",
         "an order that all members share",
     ),
     Difference("KEYS, SCAN", "another order, other cursors", "an order that all members share, see keyindex.py"),

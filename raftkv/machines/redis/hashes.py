@@ -12,7 +12,7 @@ from sys import getsizeof
 from typing import Any, Final, Self
 
 from raftkv.machines.numbers import INT64_MAX, INT64_MIN, parse_integer
-from raftkv.machines.redis.arguments import integer
+from raftkv.machines.redis.arguments import count_of_either_sign, integer
 from raftkv.machines.redis.database import Database
 from raftkv.machines.redis.keyed import Keyed
 from raftkv.machines.redis.longdouble import LongDouble, add, format_long_double, parse_long_double
@@ -230,11 +230,11 @@ def hrandfield(db: Database, argv: list[bytes]) -> Reply:
     if len(argv) == 2:
         found = db.peek_as(argv[1], Hash)
         return None if found is None else found.draw(db.space.read_random())
-    count = integer(argv[2])
+    count = count_of_either_sign(argv[2])
     with_values = len(argv) == 4 and argv[3].upper() == b"WITHVALUES"
     if len(argv) > 4 or (len(argv) == 4 and not with_values):
         return SYNTAX
-    if count == INT64_MIN or (with_values and abs(count) > INT64_MAX // 2):
+    if with_values and abs(count) > INT64_MAX // 2:
         return OUT_OF_RANGE
     found = db.peek_as(argv[1], Hash)
     if found is None:

@@ -23,6 +23,7 @@ WRONG_TYPE: Final = Error("WRONGTYPE Operation against a key holding the wrong k
 SYNTAX: Final = Error("ERR syntax error")
 NOT_AN_INTEGER: Final = Error("ERR value is not an integer or out of range")
 NOT_A_FLOAT: Final = Error("ERR value is not a valid float")
+NOT_POSITIVE: Final = Error("ERR value is out of range, must be positive")
 OUT_OF_RANGE: Final = Error("ERR value is out of range")
 WOULD_OVERFLOW: Final = Error("ERR increment or decrement would overflow")
 NO_SUCH_KEY: Final = Error("ERR no such key")

@@ -9,7 +9,19 @@ from collections.abc import Mapping
 from typing import Final
 
 from raftkv.machines.interface import Command, command_table
-from raftkv.machines.redis import counters, expiry, hashes, keys, keyspace, lcs, ranges, scan, strings
+from raftkv.machines.redis import (
+    counters,
+    expiry,
+    hashes,
+    keys,
+    keyspace,
+    lcs,
+    ranges,
+    scan,
+    set_algebra,
+    sets,
+    strings,
+)
 
 ROWS: Final[tuple[Command, ...]] = (
     *strings.ROWS,
@@ -17,6 +29,8 @@ ROWS: Final[tuple[Command, ...]] = (
     *counters.ROWS,
     *lcs.ROWS,
     *hashes.ROWS,
+    *sets.ROWS,
+    *set_algebra.ROWS,
     *keys.ROWS,
     *scan.ROWS,
     *expiry.ROWS,

@@ -59,6 +59,8 @@ def _categories(flags: tuple[str, ...], more: set[str]) -> tuple[str, ...]:
 
 
 def _positions(specs: tuple[KeySpec, ...]) -> tuple[int, int, int]:
+    """Of those specs that this old form can tell; the others make a command "movablekeys"."""
+    specs = tuple(each for each in specs if each["find_keys"]["type"] == "range")
     if not specs:
         return (0, 0, 0)
     first = specs[0]["begin_search"]["spec"]["index"]
@@ -78,6 +80,15 @@ def key_spec(flags: str, index: int = 1, last: int = 0, step: int = 1, notes: st
         "find_keys": {"type": "range", "spec": {"lastkey": last, "keystep": step, "limit": 0}},
     }
     return {"notes": notes, **spec} if notes else spec
+
+
+def counted_keys(flags: str, index: int = 1) -> KeySpec:
+    """As many keys as the number at position `index` says, right behind it."""
+    return {
+        "flags": flags.split(),
+        "begin_search": {"type": "index", "spec": {"index": index}},
+        "find_keys": {"type": "keynum", "spec": {"keynumidx": 0, "firstkey": 1, "keystep": 1}},
+    }
 
 
 # Arguments
