@@ -93,8 +93,12 @@ def test_the_parts_can_be_judged_beforehand() -> None:
 
 # What is a change
 
-SETUP = ("MSET a 1 b 2 text abc", "SET due 1 PX 5000", "HSET hash f 1 g x")
+SETUP = ("MSET a 1 b 2 text abc", "SET due 1 PX 5000", "HSET hash f 1 g x", "SADD set x y", "SADD one x")
 CHANGES = {
+    "set": (
+        *("SADD set z", "SREM set x", "SREM set x y", "SPOP set", "SPOP set 1", "SPOP set 9", "SMOVE set one y"),
+        *("SUNIONSTORE set one", "SINTERSTORE set set none", "SDIFFSTORE set set", "DEL set"),
+    ),
     "hash": (
         *("HSET hash f 1", "HMSET hash f 1", "HSETNX hash h 1", "HDEL hash f", "HDEL hash f g", "HINCRBY hash f 0"),
         *("HINCRBYFLOAT hash f 0", "SET hash 1", "DEL hash", "RENAME hash other", "COPY a hash REPLACE"),
@@ -126,6 +130,10 @@ CHANGES = {
     ),
 }
 NO_CHANGES = {
+    "set": (
+        *("SADD set x", "SREM set none", "SMOVE set one none", "SMOVE set set x", "SPOP set 0", "SRANDMEMBER set"),
+        *("SUNIONSTORE new set", "SMOVE one set x", "SADD a x", "SINTERSTORE a set one EX"),
+    ),
     "hash": (
         *("HSETNX hash f 2", "HDEL hash none", "HGETALL hash", "HINCRBY hash g 1", "HINCRBYFLOAT hash g 1"),
         *("SET hash 1 NX", "INCR hash", "HRANDFIELD hash", "HSCAN hash 0"),
@@ -139,6 +147,7 @@ NO_CHANGES = {
     "text": ("INCR text", "INCRBYFLOAT text 1"),
     "due": ("@advance 4999", "EXPIRE due 1 GT", "TTL due"),
     "missing": (
+        *("SDIFFSTORE missing none none", "SREM missing x", "SPOP missing", "SMOVE missing one x"),
         *("DEL missing", "GETDEL missing", "PERSIST missing", "EXPIRE missing 1", "RENAME missing a", "MOVE missing 1"),
         *('SETRANGE missing 0 ""', "SET missing 1 XX", "GETEX missing EX 5", "FLUSHALL", "FLUSHDB", "SWAPDB 0 1"),
     ),
