@@ -25,6 +25,7 @@ class Twin(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.ours, self.plain = Chunks(), list[bytes]()
+        self.others: list[tuple[Chunks, list[bytes]]] = []
 
     @rule(element=ELEMENT, left=st.booleans(), count=st.integers(1, 6))
     def push(self, element: bytes, left: bool, count: int) -> None:
@@ -71,10 +72,12 @@ class Twin(RuleBasedStateMachine):
         assert self.ours.remove(element, most, from_right=from_right) == removed
         self.plain = rest[::-1] if from_right else rest
 
-    @rule()
-    def copied(self) -> None:
-        before, self.ours = self.ours, self.ours.copy()
-        before.push_left(b"z")
+    @rule(keep_copy=st.booleans())
+    def copied(self, keep_copy: bool) -> None:
+        other = self.ours.copy()
+        if keep_copy:
+            self.ours, other = other, self.ours
+        self.others.append((other, self.plain[:]))
 
     @rule(element=ELEMENT)
     def find(self, element: bytes) -> None:
@@ -85,6 +88,7 @@ class Twin(RuleBasedStateMachine):
         assert (len(self.ours), list(self.ours)) == (len(self.plain), self.plain)
         assert list(reversed(self.ours)) == self.plain[::-1]
         assert all(0 < len(chunk) <= 4 for chunk in self.ours._chunks)
+        assert all(list(copied) == plain for copied, plain in self.others), "a copy stays as it is"
 
 
 TestTwin: Any = Twin.TestCase
@@ -94,6 +98,15 @@ TestTwin.settings = settings(max_examples=60, stateful_step_count=30, deadline=N
 @given(st.lists(ELEMENT))
 def test_made_of_elements(elements: list[bytes]) -> None:
     assert list(Chunks(elements)) == elements
+
+
+def test_what_a_copy_has_too_is_not_freed() -> None:
+    made = Chunks([b"x"] * (2 * graveyard.LARGE_MEMBERS))
+    copied = made.copy()
+    del made
+    while graveyard.members_waiting():
+        graveyard.free_some()
+    assert len(list(copied)) == 2 * graveyard.LARGE_MEMBERS
 
 
 def test_a_long_one_is_freed_some_at_a_time() -> None:

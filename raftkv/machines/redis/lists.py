@@ -99,10 +99,11 @@ def _pop(db: Database, argv: list[bytes], *, left: bool) -> Reply:
     target = db.fetch_as(argv[1], List)
     if target is None:
         return None if count is None else NULL_ARRAY
-    if count == 0:
-        return []
-    taken = _take(db, argv[1], target, count or 1, left=left)
-    return taken[0] if count is None else [*taken]
+    if count is None:
+        element = target.elements.pop_left() if left else target.elements.pop_right()
+        db.settle(argv[1], target)
+        return element
+    return [*_take(db, argv[1], target, count, left=left)] if count else []
 
 
 def _take(db: Database, name: bytes, target: List, count: int, *, left: bool) -> list[bytes]:
