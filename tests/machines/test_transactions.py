@@ -93,8 +93,20 @@ def test_the_parts_can_be_judged_beforehand() -> None:
 
 # What is a change
 
-SETUP = ("MSET a 1 b 2 text abc", "SET due 1 PX 5000", "HSET hash f 1 g x", "SADD set x y", "SADD one x")
+SETUP = (
+    "MSET a 1 b 2 text abc",
+    "SET due 1 PX 5000",
+    "HSET hash f 1 g x",
+    "SADD set x y",
+    "SADD one x",
+    "RPUSH list x y x",
+)
 CHANGES = {
+    "list": (
+        *("LPUSH list x", "RPUSHX list x", "LPOP list", "RPOP list 2", "LREM list 0 x", "LSET list 0 x"),
+        *("LINSERT list BEFORE x x", "LTRIM list 0 0", "LTRIM list 0 -1", "LMOVE list other LEFT LEFT"),
+        *("RPOPLPUSH list list", "LMPOP 2 none list LEFT", "DEL list"),
+    ),
     "set": (
         *("SADD set z", "SREM set x", "SREM set x y", "SPOP set", "SPOP set 1", "SPOP set 9", "SMOVE set one y"),
         *("SUNIONSTORE set one", "SINTERSTORE set set none", "SDIFFSTORE set set", "DEL set"),
@@ -130,6 +142,10 @@ CHANGES = {
     ),
 }
 NO_CHANGES = {
+    "list": (
+        *("LPUSHX none x", "LREM list 0 none", "LINSERT list BEFORE none x", "LPOP list 0", "LRANGE list 0 -1"),
+        *("LSET list 9 x", "LPOS list x", "RPUSH a x", "LMOVE none list LEFT LEFT"),
+    ),
     "set": (
         *("SADD set x", "SREM set none", "SMOVE set one none", "SMOVE set set x", "SPOP set 0", "SRANDMEMBER set"),
         *("SUNIONSTORE new set", "SMOVE one set x", "SADD a x", "SINTERSTORE a set one EX"),
@@ -147,7 +163,14 @@ NO_CHANGES = {
     "text": ("INCR text", "INCRBYFLOAT text 1"),
     "due": ("@advance 4999", "EXPIRE due 1 GT", "TTL due"),
     "missing": (
-        *("SDIFFSTORE missing none none", "SREM missing x", "SPOP missing", "SMOVE missing one x"),
+        *(
+            "SDIFFSTORE missing none none",
+            "SREM missing x",
+            "SPOP missing",
+            "SMOVE missing one x",
+            "LPOP missing",
+            "LTRIM missing 0 0",
+        ),
         *("DEL missing", "GETDEL missing", "PERSIST missing", "EXPIRE missing 1", "RENAME missing a", "MOVE missing 1"),
         *('SETRANGE missing 0 ""', "SET missing 1 XX", "GETEX missing EX 5", "FLUSHALL", "FLUSHDB", "SWAPDB 0 1"),
     ),
