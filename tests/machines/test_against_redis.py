@@ -19,6 +19,7 @@ from tests.machines import (
     test_scan,
     test_sets,
     test_strings,
+    test_zsets,
 )
 from tests.machines.casework import Case, run_on_connection
 from tests.support.redis_server import RespConnection, start_redis_server
@@ -37,6 +38,7 @@ MODULES = (
     test_scan,
     test_sets,
     test_strings,
+    test_zsets,
 )
 CASES = [case for module in MODULES for case in module.CASES]
 

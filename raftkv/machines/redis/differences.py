@@ -22,7 +22,7 @@ ONLY_HERE: Final = frozenset({"dirtyget"})
 OWN_WORDS: Final = frozenset({"summary", "complexity", "notes", "replaced_by"})
 """Fields of the command table with the same meaning in other words; of `history` the versions agree."""
 
-_OF_SETS: Final = ("smembers", "sscan", "sinter", "sunion", "sdiff", "spop", "srandmember")
+_OF_SETS: Final = ("smembers", "sscan", "sinter", "sunion", "sdiff", "spop", "srandmember", "zscan")
 UNORDERED: Final = frozenset({"keys", "scan", "hkeys", "hvals", "hgetall", "hscan", *_OF_SETS})
 """Commands whose reply has the same members in another order."""
 

@@ -22,6 +22,9 @@ from raftkv.machines.redis import (
     set_algebra,
     sets,
     strings,
+    zset_algebra,
+    zset_ranges,
+    zsets,
 )
 
 ROWS: Final[tuple[Command, ...]] = (
@@ -33,6 +36,9 @@ ROWS: Final[tuple[Command, ...]] = (
     *sets.ROWS,
     *set_algebra.ROWS,
     *lists.ROWS,
+    *zsets.ROWS,
+    *zset_ranges.ROWS,
+    *zset_algebra.ROWS,
     *keys.ROWS,
     *scan.ROWS,
     *expiry.ROWS,
