@@ -8,6 +8,7 @@ import pytest
 
 from raftkv.machines.redis.registry import ROWS
 from tests.machines import (
+    test_bitmaps,
     test_counters,
     test_expiry,
     test_hashes,
@@ -27,6 +28,7 @@ from tests.support.redis_server import RespConnection, start_redis_server
 pytestmark = pytest.mark.redis
 
 MODULES = (
+    test_bitmaps,
     test_counters,
     test_expiry,
     test_hashes,

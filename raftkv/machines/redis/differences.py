@@ -46,7 +46,9 @@ DIFFERENCES: Final = (
     Difference("TYPE option of SCAN", "any unknown type matches nothing", "as in Redis 7.0; newer versions refuse it"),
     Difference("UNLINK, FLUSHALL ASYNC", "done at once", "there is no second thread to free memory in"),
     Difference("TOUCH", "only counts", "access times would be written by reads, which change no state here"),
-    Difference("APPEND, SETRANGE", "copy the string", "a string is an immutable bytes object, to be small"),
+    Difference(
+        "APPEND, SETRANGE, SETBIT, BITFIELD", "copy the string", "a string is an immutable bytes object, to be small"
+    ),
     Difference("proto-max-bulk-len", "fixed at 512 MiB", "members must agree on which commands are refused"),
     Difference("LCS", "the first string is at most 256 KiB", "a read must not stop the member for long"),
     Difference("patterns", "at most 8 KiB", "as for LCS: they are compiled"),

@@ -10,6 +10,7 @@ from typing import Final
 
 from raftkv.machines.interface import Command, command_table
 from raftkv.machines.redis import (
+    bitmaps,
     counters,
     expiry,
     hashes,
@@ -39,6 +40,7 @@ ROWS: Final[tuple[Command, ...]] = (
     *zsets.ROWS,
     *zset_ranges.ROWS,
     *zset_algebra.ROWS,
+    *bitmaps.ROWS,
     *keys.ROWS,
     *scan.ROWS,
     *expiry.ROWS,
