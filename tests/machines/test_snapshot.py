@@ -242,6 +242,23 @@ def test_a_collection_that_changes_in_place_before_or_during_its_slices(client: 
     assert restored([*taken, *slices]).state_hash() == before
 
 
+@pytest.mark.parametrize(
+    "fill",
+    [["HSET", "h", *(f"{number}" for number in range(1400))], ["HSET", "h", *("x" * 100_000 + str(n) for n in range(8))]],
+    ids=["many-pieces", "long-pieces"],
+)
+def test_a_collection_of_few_members_whose_slices_are_several(client: MachineClient, fill: list[str]) -> None:
+    """It changes between them, for the first time since the snapshot began."""
+    client.call(*(word.encode() for word in fill))
+    before = client.machine.state_hash()
+    slices = client.machine.snapshot()
+    taken = [next(slices), next(slices)]
+    client.call(b"HSET", b"h", fill[-2].encode(), b"changed", b"new", b"1")
+    taken += slices
+    assert len(taken) > 3
+    assert restored(taken).state_hash() == before
+
+
 def test_a_collection_is_copied_only_while_its_slice_is_to_come(client: MachineClient) -> None:
     db, bag = client.machine.space.databases[0], Bag(b"1")
     db.put(b"x", bag)

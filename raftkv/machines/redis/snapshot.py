@@ -296,12 +296,13 @@ def _pieces(contents: _Contents, name: bytes, value: Value, deadline_ms: int | N
     """The records of one value, each of at most a slice's content. The last one says so, and may be empty."""
     if isinstance(value, bytes):
         pieces: Iterable[bytes] = (value[at : at + PIECE_BYTES] for at in range(0, len(value), PIECE_BYTES))
-    else:
-        if name not in contents.kept.values:
-            contents.kept.values[name] = None
-            if len(value) > SLICE_KEYS_MAX:
-                value = value.copy()  # writes will come between its slices
+    elif name in contents.kept.values:
         pieces = value.pieces()
+    else:
+        # Writes may come between its slices, also when it has few members: a hash has two pieces for each, and any may
+        # be long. They would tear it, or end this walk.
+        contents.kept.values[name] = None
+        pieces = value.copy().pieces() if len(value) > SLICE_KEYS_MAX else list(value.pieces())
     content: list[bytes] = []
     size = 0
     for piece in pieces:
