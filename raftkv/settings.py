@@ -238,6 +238,13 @@ class Raft:
         "seconds",
         ge=0,
     )
+    verify_patience_s: int = _setting(
+        600,
+        "RAFT.VERIFY waits so long for a member that is connected: one with many keys needs about a second for each"
+        " million.",
+        "seconds",
+        ge=1,
+    )
     disk_stall_ms_max: int = _setting(
         10_000, "A leader whose disk has not answered for so long hands over, or steps down.", "milliseconds", ge=100
     )

@@ -98,6 +98,9 @@ class ReplicaSettings(msgspec.Struct, frozen=True):
     verify_interval_ms: int = 0
     """So often a leader has the states of all members compared; 0: only when asked."""
 
+    verify_patience_ms: int = 600_000
+    """It waits so long for the hash of a member that is connected."""
+
     apply_commands_max: int = 10_000
     """A turn applies about so many commands, so that a member that catches up still hears and speaks."""
 
@@ -166,6 +169,7 @@ class Replica:
         self.ledger = Ledger(machine)
         self.screen = Screen(self.ledger, lambda: self.applied == self.node.log.last_index)
         self._cluster_id = cluster_id
+        self._stored_index = recovered.last_index
         self.applied = 0
         self.log_time_ms = 0
         """Time of the newest entry applied or proposed here."""
@@ -249,8 +253,8 @@ class Replica:
         self.admin = Admin(settings.joining_patience_ms)
         self._proposals = Proposals()
         self._forwarder = Forwarder()
-        self.digesting = Digesting()
-        self.verification = Verification(member_id, settings.verify_interval_ms)
+        self.digesting = Digesting(self.ledger, machine, report)
+        self.verification = Verification(member_id, settings.verify_interval_ms, settings.verify_patience_ms)
         self._rounds = Rounds()
         self.follower_reads = FollowerReads(lambda: self.applied)
         self._write_gathering = Gathering()
@@ -695,13 +699,14 @@ class Replica:
     # ---- verification
 
     def _begin_digest(self, entry: Entry) -> None:
-        """The state behind a mark is to be compared. One of an earlier term, as after a start, nobody waits for."""
-        if entry.term != self.node.term:
+        """The state behind a mark is to be compared. For one of an earlier term, or that was here at the start already,
+        nobody waits."""
+        if entry.term != self.node.term or entry.index <= self._stored_index:
             return
         if self.snapshots.taking.under_way:
             self._tell_digest(StateDigest(entry.term, entry.index, b""))
         else:
-            self.digesting.begin(entry.term, entry.index, self.ledger.digest(), self.machine.digests())
+            self._tell_digest(self.digesting.begin(entry.term, entry.index))
 
     def _tell_digest(self, digest: StateDigest | None) -> None:
         leader_id = self.node.leader_id
@@ -718,7 +723,7 @@ class Replica:
         if verification.wants_to_begin(self._now_ms) and not self.snapshots.taking.under_way:
             index = self._propose_system([[MARK]], wall_ms)
             verification.begin(node.term, index, {*node.members}, self._connected, self._now_ms)
-        verification.settle(node.term, self._now_ms)
+        verification.settle(node.term, self._now_ms, wall_ms)
 
     # ---- snapshots
 
