@@ -208,7 +208,7 @@ def _raft(server: Server) -> Fields:
 
 
 def _verified(server: Server) -> Fields:
-    """What RAFT.VERIFY has found, as far as this member led then. Who differed once is named until it is found equal."""
+    """What RAFT.VERIFY has found while this member led. Who differed once is named until it is found equal."""
     last, alarms = server.replica.verification.last, server.replica.verification.alarms
     if last is None:
         return {}
