@@ -1,5 +1,6 @@
-"""``raftkv member add|remove|promote|demote|list|verify`` and ``raftkv transfer``: who belongs to the cluster and who leads,
-and whether all have the same state.
+"""``raftkv member add|remove|promote|demote|list|verify`` and ``raftkv transfer``: who belongs to the cluster, who
+leads it, and whether all have the same state.
+
 All of them may be sent to any member; `member_asking.py` waits until what was asked for holds. On a terminal a spinner
 tells how far the member is.
 """
