@@ -227,7 +227,7 @@ class Raft:
     )
     joining_patience_ms: int = _setting(
         30_000,
-        "RAFT.NODE ADD and PROMOTE give up waiting for a member that is silent for so long; it stays a learner.",
+        "RAFT.NODE ADD and PROMOTE give up waiting for a member that comes no further for so long; it stays a learner.",
         "milliseconds",
         ge=100,
     )

@@ -93,7 +93,7 @@ class ReplicaSettings(msgspec.Struct, frozen=True):
     """The largest message that another member takes."""
 
     joining_patience_ms: int = 30_000
-    """Who asked for a new voter is told after so long that it was not heard."""
+    """Who asked for a new voter is told when it has come no further for so long."""
 
     verify_interval_ms: int = 0
     """So often a leader has the states of all members compared; 0: only when asked."""
@@ -250,7 +250,7 @@ class Replica:
         self._writes: deque[Work] = deque()
         self._reads: list[Work] = []
         self._admin_works: list[Work] = []
-        self.admin = Admin(settings.joining_patience_ms)
+        self.admin = Admin(settings.joining_patience_ms, self.snapshots.sending.offset_of)
         self._proposals = Proposals()
         self._forwarder = Forwarder()
         self.digesting = Digesting(self.ledger, machine, report)
