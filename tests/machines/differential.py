@@ -14,12 +14,12 @@ from typing import Any
 from hypothesis import strategies as st
 
 from raftkv.machines.redis.differences import UNORDERED
-from tests.machines.lines import generic, hashes, sets, strings
+from tests.machines.lines import bitmaps, generic, hashes, lists, sets, strings, zsets
 from tests.machines.words import DATABASES, KEYS, Argv, value
 
 __all__ = ["DATABASES", "KEYS", "LINES", "Argv", "same_reply", "sequences", "sequences_about"]
 
-TYPES: tuple[Any, ...] = (strings, hashes, sets)
+TYPES: tuple[Any, ...] = (strings, hashes, sets, lists, zsets, bitmaps)
 REMAINING_SLACK_MS = 30_000
 
 LINES: dict[str, st.SearchStrategy[Argv]] = {

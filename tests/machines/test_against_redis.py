@@ -8,16 +8,19 @@ import pytest
 
 from raftkv.machines.redis.registry import ROWS
 from tests.machines import (
+    test_bitmaps,
     test_counters,
     test_expiry,
     test_hashes,
     test_keys,
     test_keyspace,
     test_lcs,
+    test_lists,
     test_ranges,
     test_scan,
     test_sets,
     test_strings,
+    test_zsets,
 )
 from tests.machines.casework import Case, run_on_connection
 from tests.support.redis_server import RespConnection, start_redis_server
@@ -25,16 +28,19 @@ from tests.support.redis_server import RespConnection, start_redis_server
 pytestmark = pytest.mark.redis
 
 MODULES = (
+    test_bitmaps,
     test_counters,
     test_expiry,
     test_hashes,
     test_keys,
     test_keyspace,
     test_lcs,
+    test_lists,
     test_ranges,
     test_scan,
     test_sets,
     test_strings,
+    test_zsets,
 )
 CASES = [case for module in MODULES for case in module.CASES]
 

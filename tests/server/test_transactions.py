@@ -262,6 +262,14 @@ def test_a_whole_transaction_in_one_pipeline(desk: Packed, client: Client) -> No
     assert replies(client, 7) == [OK, QUEUED, [OK], Simple("PONG"), OK, QUEUED, [b"1"]]
 
 
+def test_it_is_one_step(desk: Packed, client: Client) -> None:
+    """As far as nothing else comes before it in the pipeline: its replies leave together."""
+    send(client, "multi", "set a 1", "exec")
+    assert client.is_silent
+    desk.take().answer([OK])
+    assert replies(client, 3) == [OK, QUEUED, [OK]]
+
+
 def test_exec_and_watch_wait_for_the_commands_before_them(desk: Packed, client: Client) -> None:
     send(client, "set a 1", "multi", "set a 2", "exec", "set a 3", "watch a", "get a")
     work = desk.take()
@@ -350,10 +358,11 @@ def test_a_watch_that_nobody_knows_of_is_none(desk: Packed, client: Client) -> N
 
 
 def test_the_client_goes_away_meanwhile(desk: Packed, client: Client, cluster: Cluster) -> None:
-    send(client, "multi", "set a 1", "client no-evict on", "exec")
+    send(client, "multi", "set a 1", "config set timeout 77", "exec")
     client.session.close("test")
     desk.take().answer([OK])
     cluster.run()
+    assert cluster.server.settings.client.idle_timeout_ms == 0
     other = cluster.connect()
     send(other, "watch a")
     other.session.close("test")
@@ -441,6 +450,13 @@ def test_too_many_bytes(make_cluster: MakeCluster) -> None:
     assert client.ask("MULTI") == OK
     assert [client.call(b"SET", b"a", value) for _ in range(2)] == [QUEUED, QUEUED]
     assert client.pipeline("EXEC", "STRLEN a") == [[OK, OK], 50_000]
+    client.send([b"MULTI"], [b"SET", b"a", value], [b"SET", b"a", value], [b"EXEC"])
+    assert [client.receive() for _ in range(4)] == [OK, QUEUED, QUEUED, [OK, OK]]
+    assert client.call(b"SET", b"b", value) == OK  # what was received before is not counted again
+    assert client.call(b"WATCH", b"x" * 60_000) == client.call(b"WATCH", b"y" * 60_000) == OK
+    assert [client.ask("MULTI"), client.call(b"SET", b"a", value)] == [OK, QUEUED]
+    assert client.ask("EXEC").text.startswith("EXECABORT Transaction discarded because of: the command is too large")
+    assert client.pipeline("MULTI", "EXEC") == [OK, []]
 
 
 def test_watching_is_bounded(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -535,6 +551,9 @@ def test_how_it_is_shown(cluster: Cluster, client: Client) -> None:
     assert fields() == (b"x", b"0")
     client.ask("SET a 1")
     assert fields() == (b"x", b"1")
+    client.ask("NOSUCH")
+    client.ask("SET a 2")
+    assert fields() == (b"x", b"1")  # what will not be carried out is not kept
     client.ask("DISCARD")
     assert fields() == (b"N", b"-1")
 

@@ -22,7 +22,7 @@ ONLY_HERE: Final = frozenset({"dirtyget"})
 OWN_WORDS: Final = frozenset({"summary", "complexity", "notes", "replaced_by"})
 """Fields of the command table with the same meaning in other words; of `history` the versions agree."""
 
-_OF_SETS: Final = ("smembers", "sscan", "sinter", "sunion", "sdiff", "spop", "srandmember")
+_OF_SETS: Final = ("smembers", "sscan", "sinter", "sunion", "sdiff", "spop", "srandmember", "zscan")
 UNORDERED: Final = frozenset({"keys", "scan", "hkeys", "hvals", "hgetall", "hscan", *_OF_SETS})
 """Commands whose reply has the same members in another order."""
 
@@ -46,7 +46,9 @@ DIFFERENCES: Final = (
     Difference("TYPE option of SCAN", "any unknown type matches nothing", "as in Redis 7.0; newer versions refuse it"),
     Difference("UNLINK, FLUSHALL ASYNC", "done at once", "there is no second thread to free memory in"),
     Difference("TOUCH", "only counts", "access times would be written by reads, which change no state here"),
-    Difference("APPEND, SETRANGE", "copy the string", "a string is an immutable bytes object, to be small"),
+    Difference(
+        "APPEND, SETRANGE, SETBIT, BITFIELD", "copy the string", "a string is an immutable bytes object, to be small"
+    ),
     Difference("proto-max-bulk-len", "fixed at 512 MiB", "members must agree on which commands are refused"),
     Difference("LCS", "the first string is at most 256 KiB", "a read must not stop the member for long"),
     Difference("patterns", "at most 8 KiB", "as for LCS: they are compiled"),
@@ -56,5 +58,15 @@ DIFFERENCES: Final = (
         "an error is text, and travels between members as text",
     ),
     Difference("options with a NUL inside", "are unknown", "Redis compares them as C strings, up to the NUL"),
+    Difference(
+        "subscriptions inside MULTI",
+        "refused, as RAFT.* are; what would wait for others is an error in EXEC's reply",
+        "messages have no place among replies; nothing waits inside a transaction, in Redis neither",
+    ),
+    Difference(
+        "WATCH",
+        "holds for 10 minutes, and for 16384 keys at a time; later EXEC answers null",
+        "watched keys are replicated state: what is forgotten lets a transaction fail",
+    ),
     Difference("COMMAND DOCS", "own summaries and complexities", "written for what happens here"),
 )

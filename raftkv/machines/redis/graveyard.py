@@ -26,6 +26,12 @@ def bury(container: dict[Any, Any] | list[Any]) -> None:
         _waiting.append(container)
 
 
+def bury_parts(parts: list[list[Any]]) -> None:
+    """The same for one that lies in many lists."""
+    if len(parts) > 1 and sum(map(len, parts)) > LARGE_MEMBERS:
+        _waiting.extend(parts)
+
+
 def free_some() -> None:
     """Free a slice of what waits here."""
     budget = FREED_MEMBERS_MAX

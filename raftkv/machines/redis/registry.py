@@ -10,17 +10,22 @@ from typing import Final
 
 from raftkv.machines.interface import Command, command_table
 from raftkv.machines.redis import (
+    bitmaps,
     counters,
     expiry,
     hashes,
     keys,
     keyspace,
     lcs,
+    lists,
     ranges,
     scan,
     set_algebra,
     sets,
     strings,
+    zset_algebra,
+    zset_ranges,
+    zsets,
 )
 
 ROWS: Final[tuple[Command, ...]] = (
@@ -31,6 +36,11 @@ ROWS: Final[tuple[Command, ...]] = (
     *hashes.ROWS,
     *sets.ROWS,
     *set_algebra.ROWS,
+    *lists.ROWS,
+    *zsets.ROWS,
+    *zset_ranges.ROWS,
+    *zset_algebra.ROWS,
+    *bitmaps.ROWS,
     *keys.ROWS,
     *scan.ROWS,
     *expiry.ROWS,

@@ -43,7 +43,9 @@ from raftkv.errors import BrokenInvariant, ConfigError, StorageCorrupt
 from raftkv.machines.digests import hash_number, new_hash, part_hash
 from raftkv.machines.redis.database import Database, Space
 from raftkv.machines.redis.hashes import Hash
+from raftkv.machines.redis.lists import List
 from raftkv.machines.redis.sets import Set
+from raftkv.machines.redis.sorted_set import SortedSet
 from raftkv.machines.redis.thresholds import Thresholds
 from raftkv.machines.redis.values import Collection, Value, type_name
 from raftkv.machines.redis.watches import WatchedKey
@@ -66,7 +68,7 @@ DIGEST_MEMBERS_MAX: Final = 512
 PIECE_BYTES: Final = 256 * 1024
 """The size of the pieces of a long string."""
 
-_TYPES: Final[dict[str, type[Collection]]] = {kind.type_name: kind for kind in (Hash, Set)}
+_TYPES: Final[dict[str, type[Collection]]] = {kind.type_name: kind for kind in (Hash, List, Set, SortedSet)}
 
 
 class Head(msgspec.Struct, array_like=True, tag="head"):

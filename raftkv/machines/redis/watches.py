@@ -24,9 +24,10 @@ import msgspec
 WATCH_MS: Final = 600_000
 """A transaction must come so soon after its WATCH, in log time; also when a person types it."""
 
-WATCHED_KEYS_MAX: Final = 65_536
+WATCHED_KEYS_MAX: Final = 16_384
 WATCHED_BYTES_MAX: Final = 16 * 1024 * 1024
-"""So many keys, and bytes of their names, are watched at a time. Beyond that the oldest are no longer."""
+"""So many keys, and bytes of their names, are watched at a time. Beyond that the oldest are no longer. A snapshot
+copies all entries when it begins: 3 ms."""
 
 ENDED_MAX: Final = 1000
 """So many entries one log entry lets end: less than a millisecond of work."""

@@ -1,0 +1,176 @@
+"""The sorted set: members with scores, and their order by (score, name).
+
+The dict of `Keyed` tells a member's score, a second structure the order: a plain sorted list of pairs while the set is
+compact (128 members at most: `bisect` and a small move of memory beat everything), else a `SortedList`, which is made
+of such lists and knows how many pairs lie before each.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Iterator
+from math import inf, nextafter
+from struct import Struct
+from sys import getsizeof
+from typing import Any, Final, NamedTuple, Self
+
+from sortedcontainers import SortedList
+
+from raftkv.machines.redis.keyed import Keyed
+from raftkv.machines.redis.thresholds import Thresholds
+
+Pair = tuple[float, bytes]
+"""(score, name): the order of sorted sets."""
+
+_DOUBLE: Final = Struct(">d")
+_COMPACT: Final = b"listpack"
+_PAIR_BYTES: Final = 80
+"""A pair in the order, and the score in the dict."""
+
+
+class ScoreRange(NamedTuple):
+    """From `low` to `high`, each with or without itself."""
+
+    low: float
+    high: float
+    excludes_low: bool = False
+    excludes_high: bool = False
+
+
+class NameRange(NamedTuple):
+    """Names from `low` to `high`, each with or without itself; None: no limit. `is_empty`: nothing fits, as from "+"
+    on."""
+
+    low: bytes | None
+    high: bytes | None
+    excludes_low: bool = False
+    excludes_high: bool = False
+    is_empty: bool = False
+
+
+class SortedSet(Keyed[float]):
+    """Name -> score; change it by `set_score` and `discard` alone."""
+
+    __slots__ = ("_order",)
+    type_name = "zset"
+
+    def __init__(self, members: dict[bytes, float] | None = None, *, is_compact: bool = True) -> None:
+        super().__init__(members, is_compact=is_compact)
+        pairs = [(score, name) for name, score in self.members.items()]
+        self._order: Any = sorted(pairs) if is_compact else SortedList(pairs)
+
+    @classmethod
+    def made_of(cls, members: dict[bytes, float], thresholds: Thresholds) -> Self:
+        """With the encoding that its members ask for."""
+        fits = len(members) <= thresholds.zset_max_listpack_entries
+        longest = thresholds.zset_max_listpack_value
+        is_compact = fits and all(len(name) <= longest for name in members)
+        return cls(
+            {name: score + 0.0 for name, score in members.items()} if is_compact else members, is_compact=is_compact
+        )
+
+    @property
+    def encoding(self) -> str:
+        return "listpack" if self.is_compact else "skiplist"
+
+    def set_score(self, name: bytes, score: float, thresholds: Thresholds) -> None:
+        """Add the member, or give it another score."""
+        before = self.members.get(name)
+        if before is not None:
+            self._take_out((before, name))
+        elif self.is_compact:
+            has_room = len(self.members) < thresholds.zset_max_listpack_entries
+            if not has_room or len(name) > thresholds.zset_max_listpack_value:
+                self.make_large()
+        if self.is_compact:
+            score += 0.0  # a listpack holds -0 as the integer 0
+            insort(self._order, (score, name))
+        else:
+            self._order.add((score, name))
+        self.put(name, score)
+
+    def make_large(self) -> None:
+        """It is no compact one from now on."""
+        self.is_compact = False
+        self._order = SortedList(self._order)
+
+    def discard(self, name: bytes) -> bool:
+        score = self.members.get(name)
+        if score is None:
+            return False
+        self._take_out((score, name))
+        return super().discard(name)
+
+    def _take_out(self, pair: Pair) -> None:
+        if self.is_compact:
+            del self._order[bisect_left(self._order, pair)]
+        else:
+            self._order.remove(pair)
+
+    # Order
+
+    def place(self, pair: Pair) -> int:
+        """How many pairs come before this one."""
+        found: int = bisect_left(self._order, pair) if self.is_compact else self._order.bisect_left(pair)
+        return found
+
+    def pairs(self, first: int, behind: int) -> list[Pair]:
+        """The pairs at these places, without the last."""
+        found: list[Pair] = self._order[first:behind]
+        return found
+
+    def places_by_score(self, wanted: ScoreRange) -> tuple[int, int]:
+        """The range as places: (first, behind the last); equal when it is empty."""
+        first = self._behind(wanted.low) if wanted.excludes_low else self.place((wanted.low, b""))
+        behind = self.place((wanted.high, b"")) if wanted.excludes_high else self._behind(wanted.high)
+        return (first, behind) if first < behind else (0, 0)
+
+    def _behind(self, score: float) -> int:
+        return len(self) if score == inf else self.place((nextafter(score, inf), b""))
+
+    def places_by_name(self, wanted: NameRange) -> tuple[int, int]:
+        """As `places_by_score`. Means something only where all scores are equal."""
+        if wanted.is_empty or not self.members:
+            return (0, 0)
+        score = self._order[0][0]
+        first, behind = 0, len(self)
+        if wanted.low is not None:  # b"\\0" behind a name makes the next one
+            first = self.place((score, wanted.low + b"\0" if wanted.excludes_low else wanted.low))
+        if wanted.high is not None:
+            behind = self.place((score, wanted.high if wanted.excludes_high else wanted.high + b"\0"))
+        return (first, behind) if first < behind else (0, 0)
+
+    def page(self, cursor: int, count: int) -> tuple[int, list[bytes]]:
+        return (0, [name for _, name in self._order]) if self.is_compact else super().page(cursor, count)
+
+    # As a collection
+
+    def copy(self) -> Self:
+        copied = type(self)(is_compact=self.is_compact)
+        copied.members = self.members.copy()
+        copied._order = self._order.copy()
+        return copied
+
+    def digest_parts(self) -> Iterator[bytes]:
+        yield self.encoding.encode()
+        for score, name in self._order:
+            yield name
+            yield _DOUBLE.pack(score)
+
+    def pieces(self) -> Iterator[bytes]:
+        yield self.encoding.encode()
+        for name, score in self.members.items():
+            yield name
+            yield _DOUBLE.pack(score)
+
+    @classmethod
+    def from_pieces(cls, pieces: list[bytes]) -> Self:
+        scores: Iterable[float] = (_DOUBLE.unpack(piece)[0] for piece in pieces[2::2])
+        return cls(dict(zip(pieces[1::2], scores, strict=True)), is_compact=pieces[0] == _COMPACT)
+
+    def size_bytes(self, samples: int) -> int:
+        return super().size_bytes(samples) + getsizeof(self._order)
+
+    @staticmethod
+    def value_bytes(value: float) -> int:  # noqa: ARG004
+        return _PAIR_BYTES
