@@ -105,7 +105,7 @@ class Admin:
             wanted = goal(present)
             if wanted != present:
                 node.propose_membership(wanted)
-                request.begun = True
+            request.begun = True  # also when somebody else has asked for it: it is on its way
         except NotDone:
             return None  # another change, or not yet ready: next turn
         except YourFault as error:

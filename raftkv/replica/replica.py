@@ -393,6 +393,7 @@ class Replica:
         self._duties_due = True
         self._now_ms = now_ms
         self.on_quiet()
+        self.digesting.on_tick()
         self.node.on_tick(now_ms)
         timed_out_ms = now_ms - self.settings.request_timeout_ms
         self._proposals.give_up_older_than(timed_out_ms)
@@ -506,7 +507,7 @@ class Replica:
         way, and writes while enough entries are, can only wait: a turn for each few of them costs more than they do."""
         if self._stirred or self.wants_turn or self.applied < self.node.log.commit:
             return True
-        if self.snapshots.taking.jobs or self.digesting.under_way:
+        if self.snapshots.taking.jobs or self.digesting.has_more:
             return True
         return self.node.role is not Role.LEADER and bool(self._writes or self._reads or self._admin_works)
 
@@ -731,8 +732,9 @@ class Replica:
         """One slice of the snapshot that is being taken, or the begin of one that is due; a digest that is being made
         comes first. Returns whether more slices can be made at once."""
         if self.digesting.under_way:
-            self._tell_digest(self.digesting.step())
-            return True
+            if self.digesting.has_more:
+                self._tell_digest(self.digesting.step())
+            return self.digesting.has_more
         taking = self.snapshots.taking
         if taking.has_more:
             taking.step()

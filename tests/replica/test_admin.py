@@ -215,6 +215,8 @@ def test_a_member_that_never_comes_is_not_waited_for_without_end(cluster: Cluste
     assert reply.text.startswith("TIMEOUT Member 4 is a learner, but was not heard for 30 s")
     assert membership(cluster).joining == (4,)
     assert cluster.now_ms >= 30_000
+    again = outcome(cluster, "RAFT.NODE ADD 4 127.0.0.1:8004", within_ms=40_000)
+    assert again == reply, "though nothing was left to be begun"
     assert outcome(cluster, "RAFT.NODE REMOVE 4") == OK
 
 

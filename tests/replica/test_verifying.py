@@ -12,6 +12,7 @@ from raftkv.machines.redis import snapshot
 from raftkv.machines.redis.machine import RedisMachine
 from raftkv.machines.replies import OK
 from raftkv.replica import Replica
+from raftkv.replica.verifying import PARTS_PER_TICK
 from raftkv.storage.interface import Write
 from raftkv.storage.memory import MemoryLogStore
 from raftkv.wire.peer import StateDigest
@@ -101,10 +102,11 @@ def test_writes_go_on_while_states_are_digested(
     client.pipeline(*(f"SET key:{number} 1" for number in range(50)))
     other = three.connect()
     client._socket.sendall(b"*1\r\n$11\r\nRAFT.VERIFY\r\n")
-    for replica in three.replicas.values():
-        replica.on_tick(three.now_ms)
     seen = 0
     for number in range(50):
+        three.now_ms += 10
+        for replica in three.replicas.values():
+            replica.on_tick(three.now_ms)
         other._socket.sendall(f"*3\r\n$3\r\nSET\r\n$6\r\nkey:{number:02}\r\n$1\r\n2\r\n".encode())
         three.hub._pass(0.0)
         for member, replica in three.replicas.items():
@@ -112,8 +114,20 @@ def test_writes_go_on_while_states_are_digested(
             seen += replica.digesting.under_way
         three.hub.send_all()
     assert seen > 50, "it took many turns"
-    three.run()
+    three.advance(300)
     assert verdicts(three, client) == {1: "equal", 2: "equal", 3: "equal"}
+
+
+def test_a_digest_takes_a_part_of_the_members_time_only(
+    three: Cluster, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshot, "DIGEST_MEMBERS_MAX", 1)
+    client.pipeline(*(f"SET key:{number} 1" for number in range(100)))
+    began_ms = three.now_ms
+    begin(three, client)
+    while client.is_silent:
+        three.advance(10)
+    assert three.now_ms - began_ms >= 100 / PARTS_PER_TICK * 10
 
 
 def test_who_differed_is_named_until_it_is_found_equal(three: Cluster, client: Client) -> None:

@@ -291,7 +291,8 @@ def _digests_of(contents: _Contents) -> Iterator[int]:
             total = members = size = 0
             if contents.owner() is None:
                 take, take_deadline = contents.values.pop, contents.expires.pop
-    yield total
+    if members:
+        yield total
 
 
 def _pieces(contents: _Contents, name: bytes, value: Value, deadline_ms: int | None) -> Iterator[Pieces]:
