@@ -240,8 +240,8 @@ class Raft:
     )
     verify_patience_s: int = _setting(
         600,
-        "RAFT.VERIFY waits so long for a member that is connected: one with many keys needs about a second for each"
-        " million.",
+        "RAFT.VERIFY waits so long for a member that is connected; each needs about six seconds for a million keys,"
+        " so that it serves on meanwhile.",
         "seconds",
         ge=1,
     )

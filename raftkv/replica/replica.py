@@ -393,7 +393,8 @@ class Replica:
         self._duties_due = True
         self._now_ms = now_ms
         self.on_quiet()
-        self.digesting.on_tick()
+        if self.digesting.under_way:
+            self.digesting.on_tick(is_awaited=self.snapshots.is_due(now_ms))
         self.node.on_tick(now_ms)
         timed_out_ms = now_ms - self.settings.request_timeout_ms
         self._proposals.give_up_older_than(timed_out_ms)

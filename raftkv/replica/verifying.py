@@ -13,6 +13,7 @@ replays it after a start, says nothing.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Generator
 from typing import Final
 
@@ -58,14 +59,16 @@ class Digesting:
         """Whether `step` is to be called now."""
         return self._mark is not None and self._parts_left > 0
 
-    def on_tick(self) -> None:
-        self._parts_left = PARTS_PER_TICK
+    def on_tick(self, is_awaited: bool) -> None:
+        """`is_awaited`: a snapshot waits for its end, so it is not to take its time."""
+        self._parts_left = sys.maxsize if is_awaited else PARTS_PER_TICK
 
     def begin(self, term: int, index: int) -> StateDigest | None:
         """The state is as of the mark: whatever changes from now on does not count. Returns what is to be told at once,
         if it cannot be done."""
         self.abandon()
         self._mark, self._parts, self._sum = (term, index), self._both(), 0
+        self._parts_left = PARTS_PER_TICK
         return self.step()
 
     def _both(self) -> Generator[int, None, None]:

@@ -125,6 +125,12 @@ def test_a_digest_takes_a_part_of_the_members_time_only(
     client.pipeline(*(f"SET key:{number} 1" for number in range(100)))
     began_ms = three.now_ms
     begin(three, client)
+    three.advance(50)
+    hurried = three.replicas[2]
+    hurried.snapshots.request(hurried.applied)
+    three.advance(10)
+    assert [replica.digesting.under_way for replica in three.replicas.values()] == [True, False, True]
+    assert hurried.snapshots.taking.under_way, "it has waited for the end, which came at once"
     while client.is_silent:
         three.advance(10)
     assert three.now_ms - began_ms >= 100 / PARTS_PER_TICK * 10
