@@ -227,7 +227,7 @@ class Raft:
     )
     joining_patience_ms: int = _setting(
         30_000,
-        "RAFT.NODE ADD and PROMOTE give up waiting for a member that is silent for so long; it stays a learner.",
+        "RAFT.NODE ADD and PROMOTE give up waiting for a member that comes no further for so long; it stays a learner.",
         "milliseconds",
         ge=100,
     )
@@ -237,6 +237,13 @@ class Raft:
         " state_differs. 0: only when asked.",
         "seconds",
         ge=0,
+    )
+    verify_patience_s: int = _setting(
+        600,
+        "RAFT.VERIFY waits so long for a member that is connected; each needs about six seconds for a million keys,"
+        " so that it serves on meanwhile.",
+        "seconds",
+        ge=1,
     )
     disk_stall_ms_max: int = _setting(
         10_000, "A leader whose disk has not answered for so long hands over, or steps down.", "milliseconds", ge=100
