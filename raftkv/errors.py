@@ -44,6 +44,18 @@ class HandingOver(NotDone):
     """The leader is handing over to another voter and takes nothing new meanwhile. Try again in a moment."""
 
 
+class LeaseInForce(NotDone):
+    """The leader reads by lease (`raft.lease_drift_percent_max`), counting on this voter to stand for no election for a
+    moment. Have it hand over instead, or try again when nobody leads."""
+
+    def __init__(self, leader_id: int | None) -> None:
+        whose = "a leader it no longer knows" if leader_id is None else f"member {leader_id}"
+        super().__init__(
+            f"no election: this member has promised {whose} not to stand for a moment, for reads by lease"
+            " (raft.lease_drift_percent_max); have the leader hand over (RAFT.TRANSFER_LEADER), or try again later"
+        )
+
+
 class ServerStopped(NotDone):
     """The member in this process has been stopped, or is just being started again."""
 

@@ -24,10 +24,10 @@ def on_election_timeout(node: Node) -> None:
 def hears_live_leader(node: Node) -> bool:
     """Whether a leader spoke within the shortest election timeout, so that no vote may be given (thesis, 4.2.3).
 
-    A leader counts itself: check-quorum makes it step down when it has lost touch with the others. So does, where there
-    are leases, who has just started: it may have heard one before.
+    A leader counts itself: check-quorum makes it step down when it has lost touch with the others. Who owes a lease
+    may have forgotten whose, by a start or a higher term.
     """
-    if node.role is Role.LEADER or node.now_ms < node.votes_from_ms:
+    if node.role is Role.LEADER or node.owes_lease:
         return True
     return node.leader_id is not None and node.now_ms - node.leader_heard_ms < node.settings.election_timeout_ms_min
 

@@ -36,7 +36,7 @@ from typing import Any
 
 import msgspec
 
-from raftkv.errors import BrokenInvariant, HandingOver, NotLeader
+from raftkv.errors import BrokenInvariant, HandingOver, LeaseInForce, NotLeader
 from raftkv.raft import changes, election, reads, replication, snapshots, transfer
 from raftkv.raft.log import Log
 from raftkv.raft.membership import MEMBERSHIP, Membership, Memberships, decode_membership
@@ -149,7 +149,7 @@ class Node:
         self.lease_is_over = False
         """No more in this term: another member was told to stand for election."""
         self.votes_from_ms = now_ms + (settings.election_timeout_ms_min if settings.lease_drift_percent_max else 0)
-        """No vote before: it may have been promised to a leader before this start."""
+        """No vote before, for nobody: a leader may read by lease. After a start, by an answer of the life before."""
 
         self.asked: tuple[int, ...]
         """Whom the newest read round asked first."""
@@ -169,7 +169,7 @@ class Node:
         self._adopt()
         self.reset_election_timer()
         if self.voters == {member_id}:
-            self.election_due_ms = now_ms  # nobody else could be leading
+            self.election_due_ms = self.votes_from_ms  # nobody else could be leading
 
     # ---- inputs
 
@@ -275,17 +275,22 @@ class Node:
         return reads.begin_round(self)
 
     def campaign(self) -> None:
-        """Stand for election now, as if the election timeout had passed: it succeeds only where no leader is heard."""
-        if self.role is not Role.LEADER:
+        """Stand for election now, as if the election timeout had passed: it succeeds only where no leader is heard.
+        Nothing happens while this member owes a lease."""
+        if self.role is not Role.LEADER and not self.owes_lease:
             election.on_election_timeout(self)
 
     def trigger_election(self) -> None:
         """Become candidate now, whoever leads (ExRaft's trigger_election). A leader gives up its leadership; a
         candidate goes on as it is, and so does who is no voter. Where there are leases, only a leader may force
-        others to vote although they hear one."""
+        others to vote although they hear one. Raises LeaseInForce."""
+        if self.role is Role.CANDIDATE or not self.may_campaign:
+            return
         if self.settings.lease_drift_percent_max and self.role is not Role.LEADER:
+            if self.owes_lease:
+                raise LeaseInForce(self.leader_id)
             self.campaign()
-        elif self.role is not Role.CANDIDATE and self.may_campaign:
+        else:
             become_candidate(self, forced=True)
 
     def on_synced(self, sequence: int) -> None:
@@ -365,6 +370,12 @@ class Node:
     def holds_lease(self) -> bool:
         """Leader: whether it may answer what it has read already, without a round (reads.py)."""
         return reads.holds_lease(self)
+
+    @property
+    def owes_lease(self) -> bool:
+        """Whether a leader may read by this voter's answer still, so that it takes part in no election but the leader's
+        own (reads.py)."""
+        return self.now_ms < self.votes_from_ms
 
     @property
     def term_is_durable(self) -> bool:

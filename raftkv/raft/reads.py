@@ -6,16 +6,21 @@ round up to n, for it was given after n began. Once a quorum has answered n, eve
 may be answered from the state at the commit index. Any number of reads costs one round, and no disk.
 
 Leases (thesis, 6.4.1; off by default) spare the round by a bet on clocks. Who has answered a round gives nobody a vote
-for `election_timeout_ms_min` from then on, so nobody else leads for as long after the round was *sent*, less what
-clocks may drift apart. What voters must keep for it, and why each:
+for `election_timeout_ms_min` from then on (`Node.owes_lease`), nor itself its own, so nobody else leads for as long
+after the round was *sent*, less what clocks may drift apart. What is kept for it, and why each:
 
 - a voter that has just started gives no vote for as long: it may have answered just before it fell;
+- it keeps its word also when it learns of a higher term, and then knows no leader: the old one need not know of that;
 - only the leader itself makes an election that does not wait: by handing over, or by giving up. From the first word of
   a hand-over its lease has ended for the whole term, as that word may arrive at any time;
-- an operator's RAFT.TRIGGER_ELECTION at another member waits as any candidate does.
+- an operator's RAFT.TRIGGER_ELECTION at another member is refused while that owes a lease, and waits for the others'
+  votes as any candidate does.
 
-Who reads by lease asks `holds_lease` *after* it has read, with the clock read anew: a process that stood still in
-between (a stopped virtual machine) then learns that the lease is over.
+What is assumed of clocks: while one member's runs through `election_timeout_ms_min`, any other's runs through at least
+what `lease_drift_percent_max` leaves of it. Who reads by lease asks `holds_lease` *after* it has read, with the clock
+read anew: a process that stood still in between (SIGSTOP) learns that the lease is over, and one that stands still
+afterwards sends late what was true when it was asked for. A clock that stands still together with its process, as a
+stopped virtual machine's may, breaks the assumption.
 """
 
 from __future__ import annotations
@@ -99,6 +104,8 @@ def ask_again(node: Node) -> None:
 
 def on_heartbeat(node: Node, sender: int, message: Heartbeat) -> None:
     follow(node, sender)
+    if node.settings.lease_drift_percent_max:
+        node.votes_from_ms = node.now_ms + node.settings.election_timeout_ms_min
     node.advance_commit(min(message.commit, node.log.last_index))
     node.promise(sender, HeartbeatReply(node.term, message.round), needs_entries=False)
 

@@ -8,6 +8,7 @@ encoded replies back. What comes back decides:
     ForwardRefused   certainly not done: goes back to the origin's intake, for whoever leads next
     ForwardUnknown   unknown
     link lost, or no answer in time: a write's outcome is unknown; a read is simply asked again
+    another leader             a read is asked again, for the former one may stand still behind a link that holds
 
 A read without commands asks for the leader's *read index*: its one reply is an index at or above everything that was
 committed before it was asked.
@@ -166,6 +167,13 @@ class Forwarder:
     def on_link_down(self, peer: int) -> list[Work]:
         """The link to `peer` is gone: returns the reads to be asked again; writes are told that nobody knows."""
         return self._give_up([i for i, f in self._under_way.items() if f.leader_id == peer], OUTCOME_UNKNOWN)
+
+    def on_leader(self, leader_id: int) -> list[Work]:
+        """`leader_id` leads: returns the reads that wait for an answer of another. The rest stays, for what has become
+        of it only that one knows."""
+        elsewhere = [i for i, f in self._under_way.items() if f.leader_id != leader_id]
+        reads = [i for i in elsewhere if self._under_way[i].works[0].kind is Kind.READ]
+        return [work for i in reads for work in self._under_way.pop(i).works]
 
     def give_up_older_than(self, since_ms: int) -> list[Work]:
         return self._give_up([i for i, f in self._under_way.items() if f.since_ms < since_ms], TIMED_OUT_UNKNOWN)

@@ -263,6 +263,7 @@ class Replica:
         self.admin = Admin(settings.joining_patience_ms, self.snapshots.sending.offset_of)
         self._proposals = Proposals()
         self._forwarder = Forwarder()
+        self._known_leader_id: int | None = None
         self.digesting = Digesting(self.ledger, machine, report)
         self.verification = Verification(member_id, settings.verify_interval_ms, settings.verify_patience_ms)
         self._rounds = Rounds()
@@ -374,7 +375,7 @@ class Replica:
         self.node.on_clock(now_ms)
 
     def trigger_election(self) -> None:
-        """Stand for election now, whoever leads."""
+        """Stand for election now, whoever leads. Raises LeaseInForce."""
         self._stirred = True
         self.node.trigger_election()
 
@@ -445,6 +446,10 @@ class Replica:
                 # What an earlier leadership has proposed may be lost.
                 self._duty_index = 0
                 self._told_deadline_ms = None
+        if node.leader_id != self._known_leader_id:
+            self._known_leader_id = node.leader_id
+            if node.leader_id is not None:
+                self._take_back(self._forwarder.on_leader(node.leader_id))
         self._take_back(self._rounds.settle(node))
         if node.role is Role.LEADER:
             self._reads += self.follower_reads.take_back()

@@ -131,7 +131,8 @@ class EmbeddedServer:
 
     async def trigger_election(self) -> None:
         """Have this member stand for election, whoever leads: a leader gives up its leadership (and mostly gets it back
-        in the next term); a candidate goes on as it is. Returns before the election is decided."""
+        in the next term); a candidate goes on as it is. Returns before the election is decided. Raises LeaseInForce
+        where leaders read by lease and another is heard."""
         await trio.lowlevel.checkpoint()
         member = self._member
         member.replica.trigger_election()

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from random import Random
 
-from raftkv.errors import ProtocolError
+from raftkv.errors import LeaseInForce, ProtocolError
 from raftkv.machines.interface import Kind, StateMachine
 from raftkv.raft.membership import Membership
 from raftkv.raft.messages import Entry
@@ -329,7 +330,8 @@ class Member:
         replica.node.campaign()
 
     def _trigger_election(self, replica: Replica) -> None:
-        replica.trigger_election()
+        with suppress(LeaseInForce):
+            replica.trigger_election()
 
 
 def _must_be_equal(verdict: Verdict) -> None:

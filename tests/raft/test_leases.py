@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from raftkv.errors import LeaseInForce
 from raftkv.raft.messages import Heartbeat, HeartbeatReply, TimeoutNow, VoteReply, VoteRequest
 from raftkv.raft.reads import LEASE_SLACK_MS
 from raftkv.raft.roles import Role
@@ -116,16 +117,53 @@ def test_who_has_just_started_gives_no_vote(pre: bool) -> None:
     assert reply.granted
 
 
-def test_an_operator_does_not_make_voters_break_their_word() -> None:
+def follower() -> Alone:
+    """Of three; it has just answered a heartbeat of 2."""
     alone = Alone(term=1, **SETTINGS)
     alone.time_passes(TIMEOUT_MS)
     alone.receives(2, Heartbeat(1, 0, 1))
+    return alone
+
+
+def would_vote(alone: Alone, term: int) -> bool:
+    reply = alone.answer(3, VoteRequest(term, 9, 9, True, False))
+    assert isinstance(reply, VoteReply)
+    return reply.granted
+
+
+def test_an_operator_does_not_make_a_voter_break_its_word() -> None:
+    """Neither by a vote for itself, nor by forgetting whom it has given its word, which another could make use of."""
+    alone = follower()
+    with pytest.raises(LeaseInForce, match="promised member 2 not to stand"):
+        alone.cluster.trigger_election(1)
+    alone.cluster.campaign(1)
+    assert not alone.sent(VoteRequest)
+    assert (alone.node.role, alone.node.leader_id) == (Role.FOLLOWER, 2)
+    assert not would_vote(alone, 2)
+    alone.time_passes(TIMEOUT_MS)
     alone.sent()
-    alone.node.trigger_election()
-    alone.time_passes(0)
-    requests = [message for _, message in alone.sent() if isinstance(message, VoteRequest)]
-    assert requests
-    assert not any(request.forced for request in requests)
+    alone.cluster.trigger_election(1)
+    assert alone.sent(VoteRequest)
+
+
+def test_who_learns_of_a_higher_term_keeps_its_word() -> None:
+    """The answer to a question of before, when it heard nobody, comes late, from one that stood for election alone."""
+    alone = follower()
+    alone.receives(3, VoteReply(6, False, True))
+    assert (alone.node.term, alone.node.leader_id) == (6, None)
+    alone.time_passes(TIMEOUT_MS - 1)
+    assert not would_vote(alone, 7)
+    alone.time_passes(1)
+    assert would_vote(alone, 7)
+
+
+def test_who_has_just_started_and_knows_no_other_voter_waits_too() -> None:
+    """The others may be gone by an entry of a leader that still reads by its last answer."""
+    alone = Alone(term=1, count=1, **SETTINGS)
+    alone.time_passes(TIMEOUT_MS - 1)
+    assert alone.node.role is Role.FOLLOWER
+    alone.time_passes(1)
+    assert alone.node.role is Role.LEADER
 
 
 def test_a_leader_that_gives_up_may_have_the_others_vote_at_once() -> None:

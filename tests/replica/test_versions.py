@@ -76,6 +76,19 @@ def test_a_newer_command_is_refused_alone_until_every_member_has_it(three: Clust
     assert {replica.ledger.version for replica in three.replicas.values()} == {2}
 
 
+def test_a_member_that_answers_reads_itself_refuses_the_same() -> None:
+    three = Cluster(voters=3, at=2, machine_class=f"{__name__}:Newer", client_follower_reads="local")
+    client = three.connect()
+    assert client.ask("SET abc") == OK
+    assert "'size' needs version 2 of the machine 'register'" in refused(client, "SIZE")
+    assert client.ask("GET") == b"abc"
+    assert three.replicas[2].follower_reads.answered == 2
+    for peer in (2, 3):
+        say(three, peer, 2)
+    assert client.ask("SIZE") == 3
+    three.close()
+
+
 def test_a_member_that_was_never_heard_is_not_known_to_have_it(three: Cluster) -> None:
     client = three.connect()
     say(three, 2, 2)

@@ -9,7 +9,7 @@ import pytest
 
 from raftkv.machines.replies import OK, Error
 from raftkv.raft.messages import RaftMessage
-from raftkv.wire.peer import Forward, PeerMessage
+from raftkv.wire.peer import Forward, ForwardReply, PeerMessage
 from tests.server.member import Client, Cluster
 
 NO_LEADER = "CLUSTERDOWN No leader is known; the command was not carried out, try again later"
@@ -101,6 +101,43 @@ def test_who_becomes_leader_answers_what_was_waiting(three: Cluster, client: Cli
     assert three.replicas[2].node.leader_id == 2
     three.advance(100)
     assert client.receive() == b"1"
+
+
+def test_a_leader_that_stands_still_holds_up_no_read_once_there_is_another(three: Cluster, client: Client) -> None:
+    """Its link stays, so nothing breaks; it is only silent (SIGSTOP, a stopped virtual machine)."""
+    client.ask("SET a 1")
+    three.cut_off = {1}
+    other = three.connect()
+    client.send([b"GET", b"a"])
+    other.send([b"GET", b"a"])
+    three.replicas[3].trigger_election()
+    three.advance(100)
+    assert three.replicas[2].node.leader_id == 3
+    assert client.receive() == other.receive() == b"1"
+
+
+def test_an_answer_of_the_former_leader_that_comes_late_counts_for_nothing(three: Cluster, client: Client) -> None:
+    client.ask("SET a 1")
+    [question] = late_questions(three, client)
+    three.cut_off = {1}
+    three.replicas[3].trigger_election()
+    three.advance(100)
+    assert client.receive() == b"1"
+    behind = three.replicas[2].applied
+    client.send([b"GET", b"a"])
+    three.replicas[2].on_message(1, ForwardReply(question.request_id, [b"%d" % (behind + 1000)]))
+    three.advance(100)
+    assert client.receive() == b"1"
+
+
+def late_questions(three: Cluster, client: Client) -> list[Forward]:
+    """What the leader is asked for a read, and does not answer."""
+    seen: list[Forward] = []
+    on_message = three.replicas[1].on_message
+    three.replicas[1].on_message = lambda sender, message: seen.append(message)  # type: ignore[method-assign,assignment,arg-type]
+    client.send([b"GET", b"a"])
+    three.replicas[1].on_message = on_message  # type: ignore[method-assign]
+    return [message for message in seen if isinstance(message, Forward)]
 
 
 def test_an_overdue_key_is_gone(three: Cluster, client: Client) -> None:

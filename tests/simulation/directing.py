@@ -27,11 +27,14 @@ def directed(
     *,
     request_timeout_ms: int = 5000,
     snapshots: SnapshotSettings = SnapshotSettings(),  # noqa: B008
+    reads_locally: bool = False,
 ) -> Simulation:
     """A started cluster without faults and clients."""
     scenario = Scenario(
         members=members,
-        replica=ReplicaSettings(raft=raft, request_timeout_ms=request_timeout_ms, snapshots=snapshots),
+        replica=ReplicaSettings(
+            raft=raft, request_timeout_ms=request_timeout_ms, snapshots=snapshots, reads_locally=reads_locally
+        ),
         tick_ms=10,
         delay_us=(1000, 1000),
         sync_us=(500, 500),

@@ -162,8 +162,8 @@ def with_wrong_clocks(seed: int) -> Scenario:
 
 
 def with_repeated_chunks(seed: int) -> Scenario:
-    """Messages that overtake each other, and come twice."""
-    return msgspec.structs.replace(with_snapshots(seed), datagrams=True, repeat=0.2)
+    """Messages that overtake each other, and come twice. Each chunk that is overtaken is followed by a silence."""
+    return msgspec.structs.replace(with_snapshots(seed), datagrams=True, repeat=0.2, converge_ms_max=60_000)
 
 
 def with_changes(seed: int) -> Scenario:

@@ -69,6 +69,30 @@ def test_taking_such_a_write_for_lost_would_be_found(monkeypatch: pytest.MonkeyP
         test_a_write_that_a_snapshot_stands_for_is_of_unknown_outcome()
 
 
+def test_a_read_that_waits_for_what_only_a_snapshot_brings_is_answered_from_it() -> None:
+    """Asked at a member that does not lead, and lacks entries that nobody has any more."""
+    slowly = SnapshotSettings(log_entries_max=2, send_bytes_per_s_max=1000, send_chunk_bytes=20)
+    simulation = directed(3, WITHOUT_MEMORY, snapshots=slowly, reads_locally=True)
+    leader = leader_of(simulation)
+    away = others(simulation, leader)[0]
+    away.crash()
+    had = len(away.log)
+    simulation.ask_until_done(leader, Kind.WRITE, APPEND, 1000)
+    write_until_cut(simulation, leader, had)
+    away.start()
+    replica = away.replica
+    assert replica is not None
+    simulation.run_until(lambda: replica.snapshots.receiving.progress is not None, 2000, "the snapshot on its way")
+    read = simulation.clients.ask(away, Kind.READ, [[b"GET", b"a1"]], lambda operation: None)
+    simulation.run_for(20)
+    assert read.outcome is None
+    assert replica.follower_reads.has_confirmed, "the leader has answered"
+    simulation.run_until(lambda: read.outcome is not None, 5000, "an answer")
+    assert (read.outcome, read.replies) == (Outcome.OK, [b"<x>"])
+    assert replica.follower_reads.answered == 1
+    assert base_of(away) > had
+
+
 def test_the_log_is_kept_behind_a_snapshot_that_is_on_its_way() -> None:
     """Sending takes long, and writes go on: the receiver must not have to begin with the next one, for ever."""
     slowly = SnapshotSettings(log_entries_max=2, send_bytes_per_s_max=1000, send_chunk_bytes=20)

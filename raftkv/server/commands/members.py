@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from raftkv.errors import LeaseInForce
 from raftkv.machines.interface import NO_SCOPES, Command, Kind
 from raftkv.machines.redis.rows import OPTIONAL, argument
 from raftkv.machines.replies import OK, Encoded, Error, Reply
@@ -95,7 +96,10 @@ def _role_of(server: Server, member_id: int) -> str:
 
 
 def trigger_election(session: Session, argv: list[bytes]) -> Reply:  # noqa: ARG001
-    session.server.replica.trigger_election()
+    try:
+        session.server.replica.trigger_election()
+    except LeaseInForce as error:
+        return Error(f"TRYAGAIN {error}")
     return OK
 
 
