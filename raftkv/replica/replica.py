@@ -45,7 +45,17 @@ from raftkv.replica.sessions import Limits
 from raftkv.replica.snapshots import Snapshots, SnapshotSettings, restore
 from raftkv.replica.verifying import Digesting, Verification, is_verify
 from raftkv.replica.versions import Versions
-from raftkv.replica.work import LEADERSHIP_LOST, NO_LEADER, NO_QUORUM, OUTCOME_UNKNOWN, Sink, Work, answer, join
+from raftkv.replica.work import (
+    LEADERSHIP_LOST,
+    NO_LEADER,
+    NO_QUORUM,
+    OUTCOME_UNKNOWN,
+    REMOVED,
+    Sink,
+    Work,
+    answer,
+    join,
+)
 from raftkv.storage.interface import LogStore, SnapshotInfo, SnapshotMeta, SnapshotStore, Write
 from raftkv.wire.peer import (
     Forward,
@@ -892,6 +902,11 @@ class Replica:
                 work.sink.on_not_done(LEADERSHIP_LOST)
             else:
                 mine.append(work)
+        if self.node.is_removed:
+            # Nobody will hear this member again, and its clients should not find that out by waiting.
+            for work in mine:
+                work.sink.on_not_done(REMOVED)
+            return
         if leader_id is not None and not self.settings.forwards:
             mine = _redirect(mine, leader_id)
         if leader_id is None:

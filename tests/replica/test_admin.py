@@ -14,7 +14,7 @@ from raftkv.raft.messages import HeartbeatReply
 from raftkv.replica import Replica
 from raftkv.replica.admin import BAD_ADDRESS, BAD_ID
 from raftkv.replica.system_commands import SYNTAX
-from raftkv.replica.work import LEADERSHIP_LOST
+from raftkv.replica.work import LEADERSHIP_LOST, REMOVED
 from tests.replica.alone import Alone, Catch
 from tests.server.member import Cluster
 
@@ -250,6 +250,16 @@ def test_a_member_that_is_sent_a_long_snapshot_is_waited_for(monkeypatch: pytest
     member.advance(10)
     member.advance(30_000)
     assert sink.replies is not None
+
+
+def test_clients_of_a_removed_member_are_told_at_once(cluster: Cluster) -> None:
+    assert outcome(cluster, "RAFT.NODE REMOVE 1") == OK
+    assert cluster.replicas[1].node.is_removed
+    for kind, line in ((Kind.WRITE, b"SET a 1"), (Kind.READ, b"GET a")):
+        sink = Catch()
+        cluster.replicas[1].submit(kind, [line.split()], NO_SCOPES, 10, sink)
+        cluster.run()
+        assert sink.replies == [REMOVED]
 
 
 def test_a_leader_that_is_removed_answers_and_goes(cluster: Cluster) -> None:
