@@ -220,6 +220,16 @@ def test_a_member_that_never_comes_is_not_waited_for_without_end(cluster: Cluste
     assert outcome(cluster, "RAFT.NODE REMOVE 4") == OK
 
 
+def test_clients_of_a_removed_member_are_told_at_once(cluster: Cluster) -> None:
+    assert outcome(cluster, "RAFT.NODE REMOVE 1") == OK
+    assert cluster.replicas[1].node.is_removed
+    for kind, line in ((Kind.WRITE, b"SET a 1"), (Kind.READ, b"GET a")):
+        sink = Catch()
+        cluster.replicas[1].submit(kind, [line.split()], NO_SCOPES, 10, sink)
+        cluster.run()
+        assert sink.replies == [REMOVED]
+
+
 def new_voter() -> tuple[Alone, Catch]:
     """A leader that waits for member 4, which the test plays; 4 has nothing yet."""
     member = Alone(RedisMachine())
@@ -250,16 +260,6 @@ def test_a_member_that_is_sent_a_long_snapshot_is_waited_for(monkeypatch: pytest
     member.advance(10)
     member.advance(30_000)
     assert sink.replies is not None
-
-
-def test_clients_of_a_removed_member_are_told_at_once(cluster: Cluster) -> None:
-    assert outcome(cluster, "RAFT.NODE REMOVE 1") == OK
-    assert cluster.replicas[1].node.is_removed
-    for kind, line in ((Kind.WRITE, b"SET a 1"), (Kind.READ, b"GET a")):
-        sink = Catch()
-        cluster.replicas[1].submit(kind, [line.split()], NO_SCOPES, 10, sink)
-        cluster.run()
-        assert sink.replies == [REMOVED]
 
 
 def test_a_leader_that_is_removed_answers_and_goes(cluster: Cluster) -> None:
