@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from raftkv.cli.main import app
 from tests.integration.cluster import Client, Cluster, Member, wait_until
 from tests.integration.workload import Load
 
@@ -62,6 +64,8 @@ def test_a_member_with_another_state_is_named(tmp_path: Path, monkeypatch: pytes
             assert wrong == ([3] if leader is not cluster.members[3] else [1, 2])
             named = ",".join(map(str, wrong))
             assert f"raft_state_differs:{named}\r\n" in client("INFO", "raft").decode()
+        asked = CliRunner().invoke(app, ["member", "verify", "--at", f"127.0.0.1:{cluster.members[1].port}"])
+        assert (asked.exit_code, asked.output.count("differs")) == (1, len(wrong)), asked.output
         text = wait_until("it is logged by itself", lambda: leader.log_text().count("state_differs") > 1)
         assert text
     finally:

@@ -721,7 +721,11 @@ MUTANTS: list[tuple[Mutant, Kind, set[str]]] = [
     (sends_chunks_of_the_wrong_place, with_snapshots, {"liveness", "state machine safety"}),
     (takes_chunks_of_any_place, with_repeated_chunks, {"liveness", "state machine safety", "no exception"}),
     (takes_with_the_members_of_the_logs_end, with_changes, {"state machine safety"}),
-    (overwrites_what_is_not_written_yet, with_many_sessions, {"state machine safety", "no exception"}),
+    (
+        overwrites_what_is_not_written_yet,
+        with_many_sessions,
+        {"state machine safety", "no exception", "verification"},
+    ),
     (says_done_before_it_is_committed, with_changes, {"a change that is answered is committed"}),
     (goes_by_a_membership_that_was_cut, with_changes, {"membership in force"}),
     (counts_learners, with_changes, {"commitment", "leader completeness"}),
