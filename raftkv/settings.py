@@ -214,8 +214,8 @@ class Raft:
         0,
         "0: each read is confirmed by a quorum. Otherwise the leader reads by lease, without asking: never stale only"
         " while the members' clocks run at rates that differ by no more than this, and none stands still (a machine"
-        " that sleeps, or is moved while it runs). This and election_timeout_ms_min must be the same on all members; change"
-        " either only while all are stopped.",
+        " that sleeps, or is moved while it runs). This and election_timeout_ms_min must be the same on all members;"
+        " change either only while all are stopped.",
         "percent",
         ge=0,
         le=90,
@@ -229,7 +229,7 @@ class Raft:
     )
     joining_patience_ms: int = _setting(
         30_000,
-        "RAFT.NODE ADD and PROMOTE give up waiting for a member that is silent for so long; it stays a learner.",
+        "RAFT.NODE ADD and PROMOTE give up waiting for a member that comes no further for so long; it stays a learner.",
         "milliseconds",
         ge=100,
     )
@@ -239,6 +239,13 @@ class Raft:
         " state_differs. 0: only when asked.",
         "seconds",
         ge=0,
+    )
+    verify_patience_s: int = _setting(
+        600,
+        "RAFT.VERIFY waits so long for a member that is connected; each needs about six seconds for a million keys,"
+        " so that it serves on meanwhile.",
+        "seconds",
+        ge=1,
     )
     disk_stall_ms_max: int = _setting(
         10_000, "A leader whose disk has not answered for so long hands over, or steps down.", "milliseconds", ge=100

@@ -1,4 +1,5 @@
-"""``raftkv member add|remove|promote|demote|list`` and ``raftkv transfer``: who belongs to the cluster, and who leads.
+"""``raftkv member add|remove|promote|demote|list|verify`` and ``raftkv transfer``: who belongs to the cluster, who
+leads it, and whether all have the same state.
 
 All of them may be sent to any member; `member_asking.py` waits until what was asked for holds. On a terminal a spinner
 tells how far the member is.
@@ -47,6 +48,15 @@ Its number is never used again. The leader can be removed as well: another one t
 EXAMPLES_PROMOTE = "[bold]Example[/bold]\n\nraftkv member promote 4 --at :7001"
 EXAMPLES_DEMOTE = "[bold]Example[/bold]\n\nraftkv member demote 4 --at :7001"
 EXAMPLES_LIST = "[bold]Example[/bold]\n\nraftkv member list --at :7001"
+EXAMPLES_VERIFY = """\
+[bold]Example[/bold]
+
+raftkv member verify --at :7001 || echo "look at the log of the leader"
+
+All members go on serving. One that is taking a snapshot, or is away, is not compared.
+
+Exit code 1: a member has another state.
+"""
 EXAMPLES_TRANSFER = """\
 [bold]Examples[/bold]
 
@@ -59,6 +69,7 @@ Without ID, the member that has the most of the log takes over. Nothing acknowle
 ID = Annotated[int, typer.Argument(metavar="ID", min=1, help="The member's number.")]
 At = Annotated[str, typer.Option("--at", metavar="HOST:PORT", help="Client port of any member.")]
 HERE = ":7001"
+VERDICT_STYLES = {"equal": "green", "differs": "bold red"}
 
 
 @app.command(epilog=EXAMPLES_ADD)
@@ -114,6 +125,20 @@ def _rows(address: str, password: str) -> list[dict[str, Any]]:
     return [row for row in rows if row["role"] != "none"]  # "none" was removed, and is about to hear of it
 
 
+@app.command(epilog=EXAMPLES_VERIFY)
+def verify(at: At = HERE, password: Password = "") -> None:
+    """Compare the states of all members at one place in the log."""
+    verdict = _change(["RAFT.VERIFY"], None, at, password)
+    members = verdict["members"]
+    compared = [each for each in members if each["digest"]]
+    console = wide_console()
+    console.print(_verdicts(members))
+    if not verdict["equal"]:
+        console.print(f"the states at entry {verdict['index']} differ", style="bold red")
+        raise typer.Exit(1)
+    console.print(f"the states of {len(compared)} of {len(members)} members were compared at entry {verdict['index']}")
+
+
 def transfer(
     member_id: Annotated[int | None, typer.Argument(metavar="[ID]", min=1, help="Who is to lead.")] = None,
     at: At = HERE,
@@ -126,9 +151,9 @@ def transfer(
     typer.echo(f"member {leader} leads" if leader else "leadership was handed over")
 
 
-def _change(command: Sequence[str], member_id: int | None, at: str, password: str) -> None:
+def _change(command: Sequence[str], member_id: int | None, at: str, password: str) -> Any:
     with _spinner(member_id) as tell:
-        carry_out(command, full_address(at), password, tell)
+        return carry_out(command, full_address(at), password, tell)
 
 
 @contextlib.contextmanager
@@ -168,4 +193,15 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
             Text("yes", "green") if row["connected"] else Text("no", "red"),
             "-" if row["match"] is None else str(row["match"]),
         )
+    return table
+
+
+def _verdicts(members: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
+    table.add_column("id", justify="right")
+    for name in ("verdict", "digest"):
+        table.add_column(name)
+    for each in members:
+        verdict = str(each["verdict"])
+        table.add_row(str(each["id"]), Text(verdict, VERDICT_STYLES.get(verdict, "yellow")), each["digest"][:16] or "-")
     return table

@@ -29,16 +29,18 @@ What handlers find in `self`: the state; `context` (index, term, time_ms, random
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import inspect
 import logging
 import re
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any, ClassVar, Final, Self
 
 import msgspec
 
+from raftkv.machines.digests import part_hash
 from raftkv.machines.fields import declared_fields
 from raftkv.machines.interface import Command, Context, Effect, Kind, ReadContext, StateMachine, command_table
 from raftkv.machines.marks import ASKS_FOR, MARK, EffectMark, Mark, marked_methods
@@ -235,13 +237,27 @@ class Machine(StateMachine):
         return {name: getattr(self, name) for name in self._fields if name not in self._first_values}
 
     def snapshot(self) -> Iterator[bytes]:
-        encode, maps = msgspec.msgpack.encode, self._maps()
+        with contextlib.closing(self._parts()) as parts:
+            yield from map(msgspec.msgpack.encode, parts)
+
+    def digests(self) -> Iterator[int]:
+        encode = msgspec.msgpack.encode
+        with contextlib.closing(self._parts()) as parts:
+            time_ms, plain = next(parts)
+            yield part_hash(encode((time_ms, sorted(plain.items()))))
+            for name, items in parts:
+                # One by one: where a walk ends its slices depends on what is changed meanwhile.
+                yield sum(part_hash(encode((name, item))) for item in items)
+
+    def _parts(self) -> Generator[tuple[Any, Any], None, None]:
+        """The state at the first `next`: (time, plain fields), then (name of a Map, some of its items)."""
+        maps = self._maps()
         walks = {name: content.begin_walk() for name, content in maps.items()}
         try:
-            yield encode((self.time_ms, self._plain_fields()))
+            yield self.time_ms, self._plain_fields()
             for name, walk in walks.items():
                 for items in walk.slices():
-                    yield encode((name, items))
+                    yield name, items
                 maps[name].end_walk(walk)
         finally:
             # Also of a snapshot that nobody wanted to the end: the Maps would keep for it for ever.

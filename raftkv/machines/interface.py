@@ -17,6 +17,7 @@ When what is called::
     handle_system_write     every member, in log order: what raftkv itself has put into the log
     handle_read             whoever answers a read: the leader (linearizable) or any member (dirty)
     snapshot, restore       the state to slices of bytes and back
+    digests                 every member, when states are compared (RAFT.VERIFY)
     terminate               once, at the end
 
 What a client did wrong is a *reply* (`replies.Error`), the same on every member. An exception is a bug of the machine:
@@ -24,7 +25,7 @@ What a client did wrong is a *reply* (`replies.Error`), the same on every member
 - in init or a handle_write: the member stops with that reason (it cannot go on from a half-changed state), and may
   begin again from the log (`supervision.restart`);
 - in handle_read or is_command: the command is answered with an error, and the log says why;
-- in transition, terminate or run_effect: the log says why, and nothing else happens.
+- in transition, terminate, run_effect or digests: the log says why, and nothing else happens.
 
 Machines made with `declared.Machine` are safer still: an exception of a handler becomes an error reply, and the state
 is as before.

@@ -52,12 +52,17 @@ class _Request(msgspec.Struct, eq=False):
     target: int | None = None
     member_id: int = 0
     begun: bool = False
+    position: tuple[int, int] | None = None
+    """How far the member was when it was looked at, and moved last at `moved_ms`."""
+    moved_ms: int = 0
 
 
 class Admin:
-    def __init__(self, patience_ms: int) -> None:
-        """A member that is to become a voter, and is not heard for `patience_ms`, is not waited for any longer."""
+    def __init__(self, patience_ms: int, snapshot_offset: Callable[[int], int]) -> None:
+        """A member that is to become a voter, and comes no further for `patience_ms`, is not waited for any longer.
+        `snapshot_offset(member)`: so many bytes of a snapshot it has been sent."""
         self._patience_ms = patience_ms
+        self._snapshot_offset = snapshot_offset
         self._requests: list[_Request] = []
 
     def __len__(self) -> int:
@@ -94,22 +99,24 @@ class Admin:
             return LEADER_CHANGED if request.begun else LEADERSHIP_LOST
         if not _is_settled(node) or not node.leads_and_is_ready:
             return None
-        if request.member_id in present.joining and self._is_silent(request, node):
-            return _never_came(request.member_id, self._patience_ms)
+        if request.member_id in present.joining and self._is_stuck(request, node):
+            return _comes_no_further(request.member_id, self._patience_ms, node)
         try:
             wanted = goal(present)
             if wanted != present:
                 node.propose_membership(wanted)
-                request.begun = True
+            request.begun = True  # also when somebody else has asked for it: it is on its way
         except NotDone:
             return None  # another change, or not yet ready: next turn
         except YourFault as error:
             return Error(f"ERR {error}")
         return None
 
-    def _is_silent(self, request: _Request, node: Node) -> bool:
-        heard_ms = node.progress[request.member_id].heard_ms
-        return node.now_ms - max(heard_ms, request.work.since_ms) >= self._patience_ms
+    def _is_stuck(self, request: _Request, node: Node) -> bool:
+        position = node.progress[request.member_id].match, self._snapshot_offset(request.member_id)
+        if position != request.position:
+            request.position, request.moved_ms = position, node.now_ms
+        return node.now_ms - request.moved_ms >= self._patience_ms
 
     def _transfer(self, request: _Request, node: Node) -> Reply | None:
         target, leader_id = request.target, node.leader_id
@@ -146,10 +153,12 @@ def _is_reached(request: _Request, node: Node) -> bool:
     return request.goal is not None and _is_settled(node) and request.is_reached(node.membership)
 
 
-def _never_came(member_id: int, patience_ms: int) -> Error:
+def _comes_no_further(member_id: int, patience_ms: int, node: Node) -> Error:
+    is_heard = node.now_ms - node.progress[member_id].heard_ms < patience_ms
     return Error(
-        f"TIMEOUT Member {member_id} is a learner, but was not heard for {patience_ms // 1000} s; once it comes and"
-        f" has caught up it becomes a voter by itself. RAFT.NODE REMOVE {member_id} takes it back, for ever"
+        f"TIMEOUT Member {member_id} is a learner, but {'came no further' if is_heard else 'was not heard'} for"
+        f" {patience_ms // 1000} s{': see its log' if is_heard else ''}; once it has caught up it becomes a voter by"
+        f" itself. RAFT.NODE REMOVE {member_id} takes it back, for ever"
     )
 
 

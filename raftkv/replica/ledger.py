@@ -24,13 +24,15 @@ state is in `snapshot` and in `digest`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from raftkv.errors import MachineTooOld
+from raftkv.machines.digests import part_hash
 from raftkv.machines.interface import Command, Context, Effect, Kind, StateMachine
 from raftkv.machines.replies import OK, Error, Reply, unknown_command
 from raftkv.replica.outbox import Outbox
@@ -183,14 +185,25 @@ class Ledger:
 
     def snapshot(self) -> Iterator[bytes]:
         """As `StateMachine.snapshot`: slices that together are the state at the first `next`."""
-        sessions = self.sessions
-        walk = sessions.walk()
+        with closing(self._parts()) as parts:
+            yield _encode(next(parts)[0])
+            yield from map(_encode, parts)
+
+    def digests(self) -> Iterator[int]:
+        """As `StateMachine.digests`: numbers to be summed, of the state at the first `next`."""
+        with closing(self._parts()) as parts:
+            for items in parts:
+                yield sum(part_hash(_encode(item)) for item in items)
+
+    def _parts(self) -> Generator[Sequence[Any], None, None]:
+        """The state at the first `next`: the head, then sessions, then what waits in the outbox, some at a time."""
+        walk = self.sessions.walk()
         try:
             outbox = list(self.outbox.waiting.items())
-            yield _encode(self._head())
+            yield [self._head()]
             yield from walk.slices()
             for at in range(0, len(outbox), OUTBOX_SLICE):
-                yield _encode(outbox[at : at + OUTBOX_SLICE])
+                yield outbox[at : at + OUTBOX_SLICE]
         finally:
             walk.close()
 

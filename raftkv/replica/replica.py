@@ -45,7 +45,17 @@ from raftkv.replica.sessions import Limits
 from raftkv.replica.snapshots import Snapshots, SnapshotSettings, restore
 from raftkv.replica.verifying import Digesting, Verification, is_verify
 from raftkv.replica.versions import Versions
-from raftkv.replica.work import LEADERSHIP_LOST, NO_LEADER, NO_QUORUM, OUTCOME_UNKNOWN, Sink, Work, answer, join
+from raftkv.replica.work import (
+    LEADERSHIP_LOST,
+    NO_LEADER,
+    NO_QUORUM,
+    OUTCOME_UNKNOWN,
+    REMOVED,
+    Sink,
+    Work,
+    answer,
+    join,
+)
 from raftkv.storage.interface import LogStore, SnapshotInfo, SnapshotMeta, SnapshotStore, Write
 from raftkv.wire.peer import (
     Forward,
@@ -93,10 +103,13 @@ class ReplicaSettings(msgspec.Struct, frozen=True):
     """The largest message that another member takes."""
 
     joining_patience_ms: int = 30_000
-    """Who asked for a new voter is told after so long that it was not heard."""
+    """Who asked for a new voter is told when it has come no further for so long."""
 
     verify_interval_ms: int = 0
     """So often a leader has the states of all members compared; 0: only when asked."""
+
+    verify_patience_ms: int = 600_000
+    """It waits so long for the hash of a member that is connected."""
 
     apply_commands_max: int = 10_000
     """A turn applies about so many commands, so that a member that catches up still hears and speaks."""
@@ -166,6 +179,7 @@ class Replica:
         self.ledger = Ledger(machine)
         self.screen = Screen(self.ledger, lambda: self.applied == self.node.log.last_index)
         self._cluster_id = cluster_id
+        self._stored_index = recovered.last_index
         self.applied = 0
         self.log_time_ms = 0
         """Time of the newest entry applied or proposed here."""
@@ -246,12 +260,12 @@ class Replica:
         self._writes: deque[Work] = deque()
         self._reads: list[Work] = []
         self._admin_works: list[Work] = []
-        self.admin = Admin(settings.joining_patience_ms)
+        self.admin = Admin(settings.joining_patience_ms, self.snapshots.sending.offset_of)
         self._proposals = Proposals()
         self._forwarder = Forwarder()
         self._known_leader_id: int | None = None
-        self.digesting = Digesting()
-        self.verification = Verification(member_id, settings.verify_interval_ms)
+        self.digesting = Digesting(self.ledger, machine, report)
+        self.verification = Verification(member_id, settings.verify_interval_ms, settings.verify_patience_ms)
         self._rounds = Rounds()
         self.follower_reads = FollowerReads(lambda: self.applied)
         self._write_gathering = Gathering()
@@ -390,6 +404,8 @@ class Replica:
         self._duties_due = True
         self._now_ms = now_ms
         self.on_quiet()
+        if self.digesting.under_way:
+            self.digesting.on_tick(is_awaited=self.snapshots.is_due(now_ms))
         self.node.on_tick(now_ms)
         timed_out_ms = now_ms - self.settings.request_timeout_ms
         self._proposals.give_up_older_than(timed_out_ms)
@@ -507,7 +523,7 @@ class Replica:
         way, and writes while enough entries are, can only wait: a turn for each few of them costs more than they do."""
         if self._stirred or self.wants_turn or self.applied < self.node.log.commit:
             return True
-        if self.snapshots.taking.jobs or self.digesting.under_way:
+        if self.snapshots.taking.jobs or self.digesting.has_more:
             return True
         return self.node.role is not Role.LEADER and bool(self._writes or self._reads or self._admin_works)
 
@@ -700,13 +716,14 @@ class Replica:
     # ---- verification
 
     def _begin_digest(self, entry: Entry) -> None:
-        """The state behind a mark is to be compared. One of an earlier term, as after a start, nobody waits for."""
-        if entry.term != self.node.term:
+        """The state behind a mark is to be compared. For one of an earlier term, or that was here at the start already,
+        nobody waits."""
+        if entry.term != self.node.term or entry.index <= self._stored_index:
             return
         if self.snapshots.taking.under_way:
             self._tell_digest(StateDigest(entry.term, entry.index, b""))
         else:
-            self.digesting.begin(entry.term, entry.index, self.ledger.digest(), self.machine.digests())
+            self._tell_digest(self.digesting.begin(entry.term, entry.index))
 
     def _tell_digest(self, digest: StateDigest | None) -> None:
         leader_id = self.node.leader_id
@@ -723,7 +740,7 @@ class Replica:
         if verification.wants_to_begin(self._now_ms) and not self.snapshots.taking.under_way:
             index = self._propose_system([[MARK]], wall_ms)
             verification.begin(node.term, index, {*node.members}, self._connected, self._now_ms)
-        verification.settle(node.term, self._now_ms)
+        verification.settle(node.term, self._now_ms, wall_ms)
 
     # ---- snapshots
 
@@ -731,8 +748,9 @@ class Replica:
         """One slice of the snapshot that is being taken, or the begin of one that is due; a digest that is being made
         comes first. Returns whether more slices can be made at once."""
         if self.digesting.under_way:
-            self._tell_digest(self.digesting.step())
-            return True
+            if self.digesting.has_more:
+                self._tell_digest(self.digesting.step())
+            return self.digesting.has_more
         taking = self.snapshots.taking
         if taking.has_more:
             taking.step()
@@ -889,6 +907,11 @@ class Replica:
                 work.sink.on_not_done(LEADERSHIP_LOST)
             else:
                 mine.append(work)
+        if self.node.is_removed:
+            # Nobody will hear this member again, and its clients should not find that out by waiting.
+            for work in mine:
+                work.sink.on_not_done(REMOVED)
+            return
         if leader_id is not None and not self.settings.forwards:
             mine = _redirect(mine, leader_id)
         if leader_id is None:

@@ -55,6 +55,11 @@ class Sending:
         """Member -> (bytes it has, bytes in all)."""
         return {peer: (each.acknowledged, each.info.size_bytes) for peer, each in self._transfers.items()}
 
+    def offset_of(self, peer: int) -> int:
+        """Bytes that it has of the snapshot under way; 0 when none is."""
+        transfer = self._transfers.get(peer)
+        return 0 if transfer is None else transfer.acknowledged
+
     @property
     def log_needed_from(self) -> int | None:
         """The first index behind the oldest snapshot under way; None: none is."""

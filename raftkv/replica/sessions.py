@@ -137,9 +137,8 @@ class SessionWalk:
         if self._at < len(ids) and ids[self._at] <= session_id <= ids[-1] and session_id not in self._kept:
             self._kept[session_id] = msgspec.Raw(_encode(session))
 
-    def slices(self) -> Iterator[bytes]:
-        """Each some sessions, as MessagePack of [(id, session), ...]: about so many bytes that encoding them takes a
-        millisecond."""
+    def slices(self) -> Iterator[list[tuple[int, Session | msgspec.Raw]]]:
+        """Each some sessions, with their ids: about so many bytes that encoding them takes a millisecond."""
         while self._at < len(self._ids):
             part: list[tuple[int, Session | msgspec.Raw]] = []
             size_bytes = 0
@@ -150,7 +149,7 @@ class SessionWalk:
                 size_bytes += session.reply_bytes if isinstance(session, Session) else len(session)
                 part.append((session_id, session))
                 self._at += 1
-            yield _encode(part)
+            yield part
 
     def close(self) -> None:
         if self in self._walks:

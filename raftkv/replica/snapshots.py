@@ -104,6 +104,10 @@ class Snapshots:
             self.taking.wanted = True
         return self._requested
 
+    def replace_all(self) -> None:
+        """One on disk was found damaged: have a new one taken, behind which the others go."""
+        self.taking.wanted = self.taking.replaces_all = True
+
     def outcome_of(self, number: int) -> int | str | None:
         """The index of the snapshot that was asked for, or why there is none; None: not yet."""
         return self._outcome if self._served >= number else None

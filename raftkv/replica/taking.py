@@ -78,6 +78,9 @@ class Taking:
         self.wanted = False
         """Somebody asked for one; taken as soon as none is under way."""
 
+        self.replaces_all = False
+        """The next file that comes is the only one that is kept: one of the others is damaged."""
+
         self.last_failed = False
         self._store = store
         self._keep = keep
@@ -126,7 +129,8 @@ class Taking:
 
     def prune(self) -> None:
         """A file has come: only so many of the newest are kept."""
-        self.jobs.append(Job("prune", lambda: self._store.prune(self._keep), ignore, ignore))
+        keep, self.replaces_all = 1 if self.replaces_all else self._keep, False
+        self.jobs.append(Job("prune", lambda: self._store.prune(keep), ignore, ignore))
 
     def abandon(self) -> None:
         """Another snapshot has made this one useless."""

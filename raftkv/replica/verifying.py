@@ -7,23 +7,29 @@
 
 A hash is a sum over the parts of the state, so neither the order of keys nor the size of slices matters: a restored
 member has other orders. A member whose machine is being written to a snapshot can walk over it only once at a time: it
-says so ("busy"). One that gets the mark by a snapshot, or replays it after a start, says nothing.
+says so ("busy"); so does one whose machine raises, and its log says why. One that gets the mark by a snapshot, or
+replays it after a start, says nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Generator
 from typing import Final
 
 import msgspec
 
-from raftkv.machines.digests import part_hash, sum_bytes
+from raftkv.errors import Fatal
+from raftkv.machines.digests import sum_bytes
+from raftkv.machines.interface import StateMachine
 from raftkv.machines.replies import Reply
+from raftkv.replica.ledger import Ledger
 from raftkv.replica.work import LEADERSHIP_LOST, Work
 from raftkv.wire.peer import StateDigest
 
-PATIENCE_MS: Final = 600_000
-"""A member that is connected and says nothing for so long has not answered."""
+PARTS_PER_TICK: Final = 2
+"""Parts of a hash made between two ticks of the clock, 5 to 10 ms: about a quarter of the member's time. Without a
+limit all members would be half as fast at the same time, and nobody is in a hurry."""
 
 
 def is_verify(work: Work) -> bool:
@@ -32,50 +38,83 @@ def is_verify(work: Work) -> bool:
 
 
 class Digesting:
-    """The hash that is being made of this member's state."""
+    """The hash that is being made of this member's state. `report` hears what the machine raises: that must not stop a
+    member, least of all all of them at the same mark."""
 
-    def __init__(self) -> None:
+    def __init__(self, ledger: Ledger, machine: StateMachine, report: Callable[[str, Exception], None]) -> None:
+        self._ledger = ledger
+        self._machine = machine
+        self._report = report
         self._mark: tuple[int, int] | None = None
-        self._parts: Iterator[int] = iter(())
+        self._parts: Generator[int, None, None]
         self._sum = 0
+        self._parts_left = 0
 
     @property
     def under_way(self) -> bool:
         return self._mark is not None
 
-    def begin(self, term: int, index: int, ledger: bytes, parts: Iterator[int]) -> None:
-        """`parts`: of the machine; the first is asked for at once, and so fixes the moment."""
+    @property
+    def has_more(self) -> bool:
+        """Whether `step` is to be called now."""
+        return self._mark is not None and self._parts_left > 0
+
+    def on_tick(self, is_awaited: bool) -> None:
+        """`is_awaited`: a snapshot waits for its end, so it is not to take its time."""
+        self._parts_left = sys.maxsize if is_awaited else PARTS_PER_TICK
+
+    def begin(self, term: int, index: int) -> StateDigest | None:
+        """The state is as of the mark: whatever changes from now on does not count. Returns what is to be told at once,
+        if it cannot be done."""
         self.abandon()
-        self._mark = term, index
-        self._parts = parts
-        self._sum = part_hash(ledger) + next(parts, 0)
+        self._mark, self._parts, self._sum = (term, index), self._both(), 0
+        self._parts_left = PARTS_PER_TICK
+        return self.step()
+
+    def _both(self) -> Generator[int, None, None]:
+        states = (self._ledger.digests(), self._machine.digests())
+        try:
+            yield sum(next(parts, 0) for parts in states)  # both begin now
+            for parts in states:
+                yield from parts
+        finally:
+            for parts in states:
+                close = getattr(parts, "close", None)
+                if close is not None:
+                    close()
 
     def step(self) -> StateDigest | None:
-        """One more part; the whole when it was the last."""
+        """One more part; the whole when there is none."""
         assert self._mark is not None
-        part = next(self._parts, None)
+        self._parts_left -= 1
+        try:
+            part = next(self._parts, None)
+        except (Fatal, MemoryError):
+            raise
+        except Exception as error:
+            self._report("digests", error)
+            return self.abandon()
         if part is not None:
             self._sum += part
             return None
-        term, index = self._mark
-        self._mark = None
+        (term, index), self._mark = self._mark, None
         return StateDigest(term, index, sum_bytes(self._sum))
 
     def abandon(self) -> StateDigest | None:
-        """The state is about to be replaced. Returns what is to be told instead, if anything was begun."""
+        """As when the state is about to be replaced. Returns what is to be told instead, if anything was begun."""
         if self._mark is None:
             return None
         (term, index), self._mark = self._mark, None
-        close = getattr(self._parts, "close", None)
-        if close is not None:
-            close()
+        self._parts.close()
         return StateDigest(term, index, b"")
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """digests: member -> its hash; b"": it was busy, None: it gave no answer. `own_id`: who compares."""
+    """digests: member -> its hash; b"": it was busy, None: it gave no answer. `own_id`: who compares. `time_ms`: Unix
+    time of the comparison."""
 
     index: int
+    time_ms: int
     digests: dict[int, bytes | None]
     own_id: int
 
@@ -92,7 +131,12 @@ class Verdict(msgspec.Struct, frozen=True):
             {b"id": member, b"digest": (digest or b"").hex(), b"verdict": self._word(member, digest)}
             for member, digest in sorted(self.digests.items())
         ]
-        return {b"index": self.index, b"equal": int(not self.differing), b"members": members}
+        return {
+            b"index": self.index,
+            b"time_ms": self.time_ms,
+            b"equal": int(not self.differing),
+            b"members": members,
+        }
 
     def _word(self, member: int, digest: bytes | None) -> str:
         if not digest:
@@ -101,13 +145,19 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 class Verification:
-    """The leader's side. `tell` hears of each verdict."""
+    """The leader's side: `tell` hears of each verdict. Comparisons begin by themselves each `interval_ms` (0: never). A
+    member that is connected and says nothing for `patience_ms` has not answered."""
 
-    def __init__(self, own_id: int, interval_ms: int) -> None:
+    def __init__(self, own_id: int, interval_ms: int, patience_ms: int) -> None:
         self.last: Verdict | None = None
+        self.alarms: dict[int, int] = {}
+        """Member -> the last index at which its state differed, until it is found equal, or is no member any more: that
+        it was busy or away is no good news."""
+
         self.tell: Callable[[Verdict], None] = lambda verdict: None  # noqa: ARG005
         self._own_id = own_id
         self._interval_ms = interval_ms
+        self._patience_ms = patience_ms
         self._works: list[Work] = []
         self._due_ms: int | None = None
         self._mark: tuple[int, int] | None = None
@@ -142,14 +192,16 @@ class Verification:
         """Its link is down: what it would have said is lost."""
         self._awaited.discard(member)
 
-    def settle(self, term: int, now_ms: int) -> None:
+    def settle(self, term: int, now_ms: int, wall_ms: int) -> None:
         """Compare, once everybody has answered who will. `term`: that which this member leads."""
-        if self._mark is None or (self._awaited and now_ms - self._begun_ms < PATIENCE_MS):
+        if self._mark is None or (self._awaited and now_ms - self._begun_ms < self._patience_ms):
             return
         (begun_term, index), self._mark = self._mark, None
         if begun_term != term:
             return  # of an earlier leadership: the mark may be lost
-        self.last = verdict = Verdict(index, self._digests, self._own_id)
+        self.last = verdict = Verdict(index, wall_ms, self._digests, self._own_id)
+        silent = {member: at for member, at in self.alarms.items() if verdict.digests.get(member, b"?") in (b"", None)}
+        self.alarms = silent | dict.fromkeys(verdict.differing, index)
         works, self._works = self._works, []
         for work in works:
             work.sink.on_replies([verdict.reply()], 0, 1)

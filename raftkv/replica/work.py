@@ -21,6 +21,9 @@ from raftkv.machines.replies import Error, Reply
 
 NO_LEADER: Final = Error("CLUSTERDOWN No leader is known; the command was not carried out, try again later")
 NO_QUORUM: Final = Error("CLUSTERDOWN No quorum answered in time; the command was not carried out, try again later")
+REMOVED: Final = Error(
+    "CLUSTERDOWN This member was removed from its cluster; the command was not carried out, ask another member"
+)
 LEADERSHIP_LOST: Final = Error("TRYAGAIN The leader changed; the command was not carried out, try again")
 OUTCOME_UNKNOWN: Final = Error(
     "UNKNOWN The leader was lost while the command was under way; it may or may not have been applied,"

@@ -235,10 +235,8 @@ class Member:
         self._plan.log.error("machine_raised", asked=what, machine=type(self.replica.machine).__name__, exc_info=error)
 
     def _tell_verdict(self, verdict: Verdict) -> None:
-        log, digests = (
-            self._plan.log,
-            {member: (digest or b"").hex()[:16] for member, digest in verdict.digests.items()},
-        )
+        log = self._plan.log
+        digests = {member: (digest or b"").hex()[:16] for member, digest in verdict.digests.items()}
         if verdict.differing:
             log.error("state_differs", index=verdict.index, members=verdict.differing, digests=digests)
         else:
@@ -315,6 +313,7 @@ def replica_settings(settings: Settings) -> ReplicaSettings:
         reads_locally=settings.client.follower_reads == "local",
         joining_patience_ms=raft.joining_patience_ms,
         verify_interval_ms=raft.verify_interval_s * 1000,
+        verify_patience_ms=raft.verify_patience_s * 1000,
         proposals_inflight_max=raft.proposals_inflight_max,
         entry_bytes_max=raft.append_bytes_max,
         frame_bytes_max=settings.peer.frame_bytes_max,

@@ -94,7 +94,7 @@ class Server:
         self.watch = LeaderWatch(self)
         self.staleness = Staleness(self)
         self.memory = MemoryGauge()
-        self.scrub = Scrub()
+        self.scrub = Scrub(replica.snapshots.replace_all)
 
     now_ms = staticmethod(driver.now_ms)
     wall_ms = staticmethod(driver.wall_ms)

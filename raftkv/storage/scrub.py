@@ -28,6 +28,7 @@ from raftkv.storage.snapshot_format import SnapshotFile
 from raftkv.storage.snapshots import snapshot_paths
 
 STEP_BYTES = 1 << 20
+REPLACE = "have a new snapshot taken (BGSAVE), and remove this file then"
 
 
 class ColdSegment(msgspec.Struct, frozen=True):
@@ -78,7 +79,7 @@ def snapshots(files: Files, data_dir: str) -> Iterator[int]:
     """All snapshots in `data_dir`, newest first. Raises StorageCorrupt for the first damaged one."""
     for path in snapshot_paths(files, data_dir):
         try:
-            file = SnapshotFile(files, path)
+            file = SnapshotFile(files, path, REPLACE)
         except FileNotFoundError:
             continue
         with closing(file):

@@ -19,6 +19,7 @@ from random import Random
 from typing import Any, Final
 
 from raftkv.errors import NonDeterministic, Unsupported
+from raftkv.machines.digests import HASH_MODULUS
 from raftkv.machines.interface import Kind, ReadContext, StateMachine
 from raftkv.machines.replies import Error
 from raftkv.machines.strict import watch
@@ -196,6 +197,8 @@ class Suite:
             restored.restore(iter(list(machine.snapshot())))
             if restored.state_hash() != self.expected[index - 1].state:
                 raise Broken("a restored machine is the same", index, "after restore the state_hash is another")
+            if (sum(restored.digests()) - sum(machine.digests())) % HASH_MODULUS:
+                raise Broken("a restored machine is the same", index, "after restore the sum of digests() is another")
 
     def _snapshot_at(self, index: int) -> None:
         if not self._has_snapshots:

@@ -207,3 +207,31 @@ def test_without_a_leader_the_list_is_that_of_the_member_asked() -> None:
             result = run("member", "list", "--at", address)
     assert result.exit_code == 0
     assert "127.0.0.1:8003" in result.output
+
+
+def verdict(*members: tuple[int, str, str]) -> dict[str, object]:
+    rows = [{"id": number, "digest": digest, "verdict": word} for number, digest, word in members]
+    return {"index": 120, "time_ms": 1, "equal": int("differs" not in str(rows)), "members": rows}
+
+
+def test_states_are_compared_and_a_difference_is_exit_code_1() -> None:
+    sound = verdict((1, "ab" * 32, "equal"), (2, "ab" * 32, "equal"), (3, "", "busy"))
+    bad = verdict((1, "ab" * 32, "equal"), (2, "ab" * 32, "equal"), (3, "cd" * 32, "differs"))
+    with member({"HELLO": HELLO, "RAFT.STATUS": LEADS, "RAFT.VERIFY": in_turn(sound, TRY_AGAIN, bad)}) as address:
+        first, second = run("member", "verify", "--at", address), run("member", "verify", "--at", address)
+    assert (first.exit_code, second.exit_code) == (0, 1)
+    lines = [line.split() for line in first.output.splitlines() if line.strip()]
+    assert lines[0] == ["id", "verdict", "digest"]
+    assert lines[2:5] == [["1", "equal", "ab" * 8], ["2", "equal", "ab" * 8], ["3", "busy", "-"]]
+    assert "the states of 2 of 3 members were compared at entry 120" in first.output
+    assert ["3", "differs", "cd" * 8] in [line.split() for line in second.output.splitlines()]
+    assert "the states at entry 120 differ" in second.output
+
+
+def test_that_a_new_member_never_came_is_told_with_what_is_certain() -> None:
+    told = Exception("TIMEOUT Member 9 is a learner, but was not heard for 30 s; RAFT.NODE REMOVE 9 takes it back")
+    with member({"HELLO": HELLO, "RAFT.STATUS": LEADS, "RAFT.NODE": told}) as address:
+        result = run("member", "add", "9", "nosuch:1", "--at", address)
+    assert result.exit_code == 1
+    assert isinstance(result.exception, Refused)
+    assert "RAFT.NODE REMOVE 9 takes it back" in str(result.exception)

@@ -5,6 +5,7 @@ log, and hands leadership on. Throughout, clients write, and what they were told
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -60,6 +61,14 @@ def removed(cluster: Cluster, member: Member) -> None:
     assert not member.data.exists()
 
 
+def tell_gap(what: str, load: Load, since: float) -> None:
+    """Seen with `pytest -s`."""
+    until = time.monotonic()
+    print(
+        f"\n{what}: {until - since:.1f} s, longest time without an acknowledged write {load.gap_s(since, until):.3f} s"
+    )
+
+
 def follow(load: Load, cluster: Cluster) -> None:
     """Let the clients know who is there now."""
     for writer in load.writers:
@@ -75,25 +84,52 @@ def lone(tmp_path: Path) -> Iterator[Cluster]:
 
 def test_one_grows_to_five_shrinks_to_three_and_every_member_is_replaced(lone: Cluster) -> None:
     with Load(list(lone), 3) as load:
+        wait_until("writes flow", lambda: load.acknowledged > 50)
+        since = time.monotonic()
         for number in (2, 3, 4, 5):
             joined(lone, number)
             follow(load, lone)
+        tell_gap("grown from 1 to 5", load, since)
+        since = time.monotonic()
         for _ in range(2):
             gone = leader(lone)
             removed(lone, gone)
             del lone.members[gone.id]
             follow(load, lone)
         assert len(present(lone)) == 3
+        tell_gap("shrunk to 3 by removing the leader twice", load, since)
+        since = time.monotonic()
         for old, new in zip(sorted(lone.members), (6, 7, 8), strict=True):
             joined(lone, new)
             removed(lone, lone.members[old])
             del lone.members[old]
             follow(load, lone)
+        tell_gap("every member replaced", load, since)
         lone.wait_equal()
         assert sorted(present(lone)[0].status()["voters"]) == [6, 7, 8]  # type: ignore[index]
     assert load.acknowledged > 100
     with leader(lone).client() as client:
         load.verify(client)
+
+
+def test_all_are_restarted_one_after_the_other(tmp_path: Path) -> None:
+    """Twice round; the leader hands over each time it is its turn."""
+    with Cluster(tmp_path, 3) as cluster:
+        cluster.wait_leader()
+        with Load(list(cluster), 3) as load:
+            wait_until("writes flow", lambda: load.acknowledged > 50)
+            since = time.monotonic()
+            for member in [*cluster, *cluster]:
+                assert member.terminate() == 0
+                member.start()
+                wait_until("it is back", lambda member=member: (member.status() or {}).get("leader"))
+                before = load.acknowledged
+                wait_until("writes flow", lambda before=before: load.acknowledged > before + 50)
+            tell_gap("all restarted, twice", load, since)
+        cluster.wait_equal()
+        for member in cluster:
+            with member.client() as client:
+                load.verify(client)
 
 
 def test_a_member_that_was_away_catches_up_by_snapshot_and_so_does_one_that_starts_again(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from tests.machines import (
     test_ranges,
     test_scan,
     test_sets,
+    test_sort,
     test_strings,
     test_zsets,
 )
@@ -39,6 +40,7 @@ MODULES = (
     test_ranges,
     test_scan,
     test_sets,
+    test_sort,
     test_strings,
     test_zsets,
 )

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import raftkv
+from raftkv.machines.digests import HASH_MODULUS
 from raftkv.machines.interface import Context, Effect, Kind, ReadContext
 from raftkv.machines.replies import OK, Error, Reply
 from tests.machines.declared_examples import Counter, Item, Lease, Mixed, Named, Orders, Tagged
@@ -373,6 +374,32 @@ def test_an_abandoned_snapshot_keeps_nothing(client: Client, slices: int) -> Non
         next(snapshot)
     snapshot.close()
     assert machine.counts._walks == machine.items._walks == []
+
+
+def test_a_digest_is_of_its_first_moment_and_not_of_its_slices(client: Client) -> None:
+    client.entry(*([b"incr", b"%d" % number] for number in range(5000)))
+    client("ITEM.PUT 2 x")
+    other = Counter()
+    other.init()
+    other.restore(client.machine.snapshot())
+    parts = list(other.digests())
+    assert len(parts) > 5, "a Map is walked in slices"
+    total = 0
+    for number, part in enumerate(client.machine.digests()):
+        total += part
+        client(f"INCR {number * 500}")
+        client(f"INCR new{number}")
+    assert total % HASH_MODULUS == sum(parts) % HASH_MODULUS
+
+
+def test_a_digest_sees_the_least_difference() -> None:
+    seen = set()
+    for lines in ([], ["INCR a"], ["INCR a 2"], ["INCR b"], ["INCR a", "DROP a"], ["ITEM.PUT 1 a"], ["ITEM.PUT 1 b"]):
+        client = Client(Counter())
+        for line in lines:
+            client(line)
+        seen.add(sum(client.machine.digests()) % HASH_MODULUS)
+    assert len(seen) == 7
 
 
 # ---- mistakes in the class

@@ -242,6 +242,26 @@ def test_a_collection_that_changes_in_place_before_or_during_its_slices(client: 
     assert restored([*taken, *slices]).state_hash() == before
 
 
+@pytest.mark.parametrize(
+    "fill",
+    [
+        ["HSET", "h", *(f"{number}" for number in range(1400))],
+        ["HSET", "h", *("x" * 100_000 + str(n) for n in range(8))],
+    ],
+    ids=["many-pieces", "long-pieces"],
+)
+def test_a_collection_of_few_members_whose_slices_are_several(client: MachineClient, fill: list[str]) -> None:
+    """It changes between them, for the first time since the snapshot began."""
+    client.call(*(word.encode() for word in fill))
+    before = client.machine.state_hash()
+    slices = client.machine.snapshot()
+    taken = [next(slices), next(slices)]
+    client.call(b"HSET", b"h", fill[-2].encode(), b"changed", b"new", b"1")
+    taken += slices
+    assert len(taken) > 3
+    assert restored(taken).state_hash() == before
+
+
 def test_a_collection_is_copied_only_while_its_slice_is_to_come(client: MachineClient) -> None:
     db, bag = client.machine.space.databases[0], Bag(b"1")
     db.put(b"x", bag)
@@ -446,10 +466,60 @@ def test_a_digest_is_of_its_first_moment_and_knows_no_order(sequence: list[tuple
     assert total % HASH_MODULUS == expected
 
 
-def test_a_digest_of_a_long_collection_has_many_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    client = MachineClient()
-    client.machine.space.databases[0].put(b"bag", Bag(*(b"%d" % number for number in range(50))))
-    whole = digest(client.machine)
-    monkeypatch.setattr(snapshot, "DIGEST_KEYS_MAX", 3)
-    assert sum(part == 0 for part in client.machine.digests()) > 10
-    assert digest(client.machine) == whole
+def test_a_part_of_a_digest_is_bounded(client: MachineClient) -> None:
+    """Whatever there is much of: members of one collection, small collections, long strings, a very long one."""
+    db = client.machine.space.databases[0]
+    db.put(b"bag", Bag(*(b"%d" % number for number in range(10_000))))
+    assert len(list(client.machine.digests())) > 10_000 // 1024
+    for number in range(100):
+        db.put(b"bag:%d" % number, Bag(*(b"%d" % each for each in range(500))))
+    assert len(list(client.machine.digests())) > (10_000 + 100 * 500) // 1024
+    client.call(b"FLUSHALL")
+    for number in range(50):
+        db.put(b"long:%d" % number, b"x" * 100_000)
+    assert len(list(client.machine.digests())) > 50 * 100_000 // (256 * 1024 + 100_000)
+    client.call(b"FLUSHALL")
+    db.put(b"very long", b"x" * 5_000_000)
+    assert len(list(client.machine.digests())) > 5_000_000 // (256 * 1024)
+
+
+def test_a_digest_sees_each_byte_of_a_collection_and_where_it_is(client: MachineClient) -> None:
+    seen = set()
+    for line in (
+        "HSET h a 1 b 2",
+        "HSET h a 1 b 3",
+        "HSET h a 1 b2",
+        "HSET h b 2 a 1",
+        "HSET i a 1 b 2",
+        "SADD h a 1 b 2",
+    ):
+        client.call(b"FLUSHALL")
+        client.call(*line.encode().split())
+        seen.add(digest(client.machine))
+    client.call(b"PEXPIRE", b"h", b"1000")
+    assert len({*seen, digest(client.machine)}) == 7
+
+
+def test_writes_between_the_parts_of_one_collection(client: MachineClient) -> None:
+    client.call(b"HSET", b"h", *(b"%d" % number for number in range(1400)))
+    expected = digest(client.machine)
+    parts = client.machine.digests()
+    total = next(parts) + next(parts)
+    for number, part in enumerate(parts):
+        total += part
+        client.call(b"HSET", b"h", b"0", b"changed", b"new:%d" % number, b"1")
+    assert total % HASH_MODULUS == expected
+
+
+def test_contents_that_were_flushed_are_freed_while_they_are_digested(
+    client: MachineClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshot, "DIGEST_MEMBERS_MAX", 2)
+    client.call(b"MSET", *(b"%d" % number for number in range(20)))
+    values = client.machine.space.databases[0].values
+    parts = client.machine.digests()
+    next(parts)
+    client.call(b"FLUSHALL")
+    sizes = [len(values) for _ in parts]
+    assert sizes[0] == 10
+    assert sizes[-1] == 2

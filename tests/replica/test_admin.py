@@ -10,10 +10,11 @@ from raftkv.machines.interface import NO_SCOPES, Kind
 from raftkv.machines.redis.machine import RedisMachine
 from raftkv.machines.replies import OK, Error, Reply
 from raftkv.raft.membership import Membership
+from raftkv.raft.messages import HeartbeatReply
 from raftkv.replica import Replica
 from raftkv.replica.admin import BAD_ADDRESS, BAD_ID
 from raftkv.replica.system_commands import SYNTAX
-from raftkv.replica.work import LEADERSHIP_LOST
+from raftkv.replica.work import LEADERSHIP_LOST, REMOVED
 from tests.replica.alone import Alone, Catch
 from tests.server.member import Cluster
 
@@ -214,7 +215,51 @@ def test_a_member_that_never_comes_is_not_waited_for_without_end(cluster: Cluste
     assert reply.text.startswith("TIMEOUT Member 4 is a learner, but was not heard for 30 s")
     assert membership(cluster).joining == (4,)
     assert cluster.now_ms >= 30_000
+    again = outcome(cluster, "RAFT.NODE ADD 4 127.0.0.1:8004", within_ms=40_000)
+    assert again == reply, "though nothing was left to be begun"
     assert outcome(cluster, "RAFT.NODE REMOVE 4") == OK
+
+
+def test_clients_of_a_removed_member_are_told_at_once(cluster: Cluster) -> None:
+    assert outcome(cluster, "RAFT.NODE REMOVE 1") == OK
+    assert cluster.replicas[1].node.is_removed
+    for kind, line in ((Kind.WRITE, b"SET a 1"), (Kind.READ, b"GET a")):
+        sink = Catch()
+        cluster.replicas[1].submit(kind, [line.split()], NO_SCOPES, 10, sink)
+        cluster.run()
+        assert sink.replies == [REMOVED]
+
+
+def new_voter() -> tuple[Alone, Catch]:
+    """A leader that waits for member 4, which the test plays; 4 has nothing yet."""
+    member = Alone(RedisMachine())
+    member.replica.on_link_up(4)
+    return member, member.send(Kind.ADMIN, [b"RAFT.NODE", b"ADD", b"4", b"127.0.0.1:8004"])
+
+
+def test_a_member_that_is_heard_and_comes_no_further_is_not_waited_for_either() -> None:
+    """As when its disk is full."""
+    member, sink = new_voter()
+    for _ in range(30):
+        assert sink.replies is None
+        member.replica.on_message(4, HeartbeatReply(member.replica.node.term, 0))
+        member.advance(1000)
+    assert sink.replies is not None
+    assert sink.replies[0].text.startswith("TIMEOUT Member 4 is a learner, but came no further for 30 s: see its log")
+
+
+def test_a_member_that_is_sent_a_long_snapshot_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its log stands still meanwhile."""
+    member, sink = new_voter()
+    arrived = 0
+    monkeypatch.setattr(member.replica.admin, "_snapshot_offset", lambda _member: arrived)
+    for _ in range(10):
+        member.advance(20_000)
+        arrived += 1
+    assert sink.replies is None
+    member.advance(10)
+    member.advance(30_000)
+    assert sink.replies is not None
 
 
 def test_a_leader_that_is_removed_answers_and_goes(cluster: Cluster) -> None:

@@ -433,15 +433,18 @@ def test_a_snapshot_is_the_state_at_its_begin_whatever_comes_between_its_slices(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sessions_file, "SLICE_SESSIONS", 2)
         some(data.draw(st.integers(0, 30)))
-        before = log.ledger.digest()
-        slices = log.ledger.snapshot()
-        taken = [next(slices)]
+        before, before_summed = log.ledger.digest(), sum(log.ledger.digests())
+        slices, digests = log.ledger.snapshot(), log.ledger.digests()
+        taken, summed = [next(slices)], next(digests)
         if data.draw(st.booleans()):
             for part in slices:
                 taken.append(part)
                 some(data.draw(st.integers(0, 4)))
+                summed += next(digests, 0)
             restored = Ledger(RedisMachine())
             restored.restore(iter(taken))
             assert restored.digest() == before
+            assert sum(restored.digests()) == summed + sum(digests) == before_summed
+        digests.close()
         slices.close()
         assert log.ledger.sessions._walks == [], "nothing is kept for a snapshot that has ended"

@@ -193,6 +193,24 @@ def test_only_so_many_are_kept() -> None:
     assert len(member.snapshots.list()) == 2
 
 
+def test_where_one_is_damaged_a_new_one_takes_the_place_of_all() -> None:
+    member = member_with(keep=2)
+
+    def another() -> None:
+        member.write(b"SET", b"a", b"1")
+        request(member)
+        member.do_jobs()
+
+    another()
+    another()
+    member.replica.snapshots.replace_all()
+    member.advance(100)
+    member.do_jobs()
+    assert [info.meta.index for info in member.snapshots.list()] == [member.replica.applied]
+    another()
+    assert len(member.snapshots.list()) == 2, "from then on as ever"
+
+
 def test_what_a_life_that_was_killed_has_not_removed_goes_when_the_next_begins() -> None:
     store = MemorySnapshotStore()
     for index in (1, 2, 3, 4):

@@ -7,7 +7,7 @@ seeds.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import msgspec
 import pytest
@@ -348,6 +348,12 @@ def believes_its_own_clock(patch: pytest.MonkeyPatch) -> None:
 # ---- exactly once
 
 
+def _hide_ledgers(patch: pytest.MonkeyPatch) -> None:
+    """Or members would be seen to differ at once."""
+    patch.setattr(Ledger, "digest", lambda self: b"")
+    patch.setattr(Ledger, "digests", lambda self: iter(()))
+
+
 def forgets_sessions_at_restart(patch: pytest.MonkeyPatch) -> None:
     """Sessions are kept by whoever answers their clients only: a replay of the log, or another member, has none."""
     keep = Session.keep
@@ -365,7 +371,7 @@ def forgets_sessions_at_restart(patch: pytest.MonkeyPatch) -> None:
 
     patch.setattr(Replica, "_apply", told)
     patch.setattr(Session, "keep", forgetful)
-    patch.setattr(Ledger, "digest", lambda self: b"")  # else members are seen to differ at once
+    _hide_ledgers(patch)
 
 
 def applies_again_what_it_forgot(patch: pytest.MonkeyPatch) -> None:
@@ -412,6 +418,38 @@ def depends_on_who_applies(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(RedisMachine, "handle_write", other)
 
 
+# ---- comparing states
+
+
+def verifying(seed: int) -> Scenario:
+    """States are compared all the time, whatever else happens."""
+    drawn = draw(seed)
+    return msgspec.structs.replace(drawn, replica=msgspec.structs.replace(drawn.replica, verify_interval_ms=100))
+
+
+def rots_where_nobody_looks(patch: pytest.MonkeyPatch) -> None:
+    """A member's state differs where no client reads; the simulator's own rule is blind, as the product has none."""
+    handle_write = RedisMachine.handle_write
+
+    def other(self: RedisMachine, context: Context, commands: list[list[bytes]]) -> list[Reply]:
+        if context.wants_replies:
+            self.space.databases[-1].put(b"rotten", b"")
+        return handle_write(self, context, commands)
+
+    patch.setattr(RedisMachine, "handle_write", other)
+    patch.setattr(RedisMachine, "state_hash", lambda self: b"")
+
+
+def digests_what_came_later(patch: pytest.MonkeyPatch) -> None:
+    """The state is that of when its turn comes, not of the mark: members that are equal seem to differ."""
+
+    def digests(self: RedisMachine) -> Iterator[int]:
+        yield 0
+        yield int.from_bytes(self.state_hash(), "big")
+
+    patch.setattr(RedisMachine, "digests", digests)
+
+
 # ---- snapshots
 
 
@@ -447,7 +485,7 @@ def restores_no_sessions(patch: pytest.MonkeyPatch) -> None:
         ledger.sessions.restore(ledger.sessions.limits, ledger.sessions.last_id, {})
 
     patch.setattr(replica, "restore", restore)
-    patch.setattr(Ledger, "digest", lambda self: b"")  # else members are seen to differ at once
+    _hide_ledgers(patch)
 
 
 def restores_no_time(patch: pytest.MonkeyPatch) -> None:
@@ -674,6 +712,8 @@ MUTANTS: list[tuple[Mutant, Kind, set[str]]] = [
     (repeats_without_looking, with_sessions, {"exactly once", "linearizability"}),
     (expires_sessions_by_its_own_clock, with_sessions, {"state machine safety"}),
     (depends_on_who_applies, draw, {"state machine safety"}),
+    (rots_where_nobody_looks, verifying, {"verification"}),
+    (digests_what_came_later, verifying, {"verification"}),
     (cuts_before_the_snapshot_is_durable, with_snapshots, {"no exception"}),
     (says_installed_before_it_is, with_snapshots, {"durable before promised"}),
     (restores_no_sessions, with_snapshots, {"exactly once", "linearizability", "state machine safety"}),

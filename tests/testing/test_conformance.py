@@ -49,6 +49,7 @@ READS = "reads change nothing"
         (faulty.ShowsASet, ELSEWHERE),
         (faulty.ForgetsAField, "a restored machine is the same"),
         (faulty.KeepsWhatWasThere, "a restored machine is the same"),
+        (faulty.DigestsTheOrder, "a restored machine is the same"),
         (faulty.SlicesMoveOn, "writes between slices do not show"),
         (faulty.CountsReads, READS),
         (faulty.RemembersReads, READS),

@@ -31,12 +31,17 @@ def parse_double(text: bytes) -> float | None:
 def parse_limit(text: bytes) -> float | None:
     """A limit of a range, which Redis reads more kindly: space before it and nothing at all (0) are taken, what is too
     large is infinite, and a NUL ends it."""
-    text = text.split(b"\0", 1)[0].lstrip(_C_SPACES)
+    text = c_text(text)
     if not text:
         return 0.0
     if match := _INFINITY.fullmatch(text):
         return -inf if match[1] == b"-" else inf
     return _finite(text)
+
+
+def c_text(text: bytes) -> bytes:
+    """What strtod sees of it: from the first character that is no space to the first NUL."""
+    return text.split(b"\0", 1)[0].lstrip(_C_SPACES)
 
 
 def _finite(text: bytes) -> float | None:

@@ -91,6 +91,12 @@ def counted_keys(flags: str, index: int = 1) -> KeySpec:
     }
 
 
+def unknown_keys(flags: str) -> KeySpec:
+    """Keys that only the command itself can tell, as by a pattern."""
+    nothing = {"type": "unknown", "spec": {}}
+    return {"flags": flags.split(), "begin_search": nothing, "find_keys": nothing}
+
+
 # Arguments
 
 

@@ -32,7 +32,6 @@ RANDOMKEY (members differ in it anyway). KEYS answers in the order of the dict, 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from itertools import chain, islice
@@ -41,7 +40,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from raftkv.errors import BrokenInvariant, ConfigError, StorageCorrupt
-from raftkv.machines.digests import part_hash
+from raftkv.machines.digests import hash_number, new_hash, part_hash
 from raftkv.machines.redis.database import Database, Space
 from raftkv.machines.redis.hashes import Hash
 from raftkv.machines.redis.lists import List
@@ -63,8 +62,8 @@ SLICE_KEYS_MAX: Final = 1024
 SLICE_BYTES_MAX: Final = 256 * 1024
 """Above it a slice ends with the value that passed it."""
 
-DIGEST_KEYS_MAX: Final = 512
-"""Keys or members that one part of a digest is made of: less than a millisecond of work."""
+DIGEST_MEMBERS_MAX: Final = 512
+"""Keys and members that one part of a digest is made of: less than a millisecond of work."""
 
 PIECE_BYTES: Final = 256 * 1024
 """The size of the pieces of a long string."""
@@ -262,48 +261,51 @@ def _slices_of(contents: _Contents) -> Iterator[bytes]:
 
 
 def _digests_of(contents: _Contents) -> Iterator[int]:
-    number, kept = contents.number, contents.kept
-    total = keys = 0
+    # Each value is hashed by the records in which a snapshot holds it: those are small, and equal on all members.
+    number, kept, kept_deadlines = contents.number, contents.kept.values, contents.kept.deadlines
+    total = members = size = 0
+    take: Callable[[bytes], Value] = contents.values.__getitem__
+    take_deadline: Callable[[bytes, None], int | None] = contents.expires.get
     for name in contents.take_names():
-        if name in kept.values:
-            value, deadline_ms = kept.values[name], kept.deadlines.get(name)
-            kept.values[name] = None
+        if name in kept:
+            value, deadline_ms = kept[name], kept_deadlines.get(name)
+            kept[name] = None
         else:
-            value, deadline_ms = contents.values[name], contents.expires.get(name)
-        if isinstance(value, bytes):
+            value, deadline_ms = take(name), take_deadline(name, None)
+        if type(value) is bytes and len(value) <= PIECE_BYTES:
             total += part_hash(_encode((number, name, deadline_ms, value)))
+            members += 1
+            size += len(value)
         elif value is not None:
-            if name not in kept.values and len(value) > SLICE_KEYS_MAX:
-                kept.values[name] = None
-                value = value.copy()  # writes will come between its slices
-            yield from _digest_of((number, name, deadline_ms, value.type_name), value)
-        keys += 1
-        if keys >= DIGEST_KEYS_MAX:
+            digest = new_hash()
+            for record in _pieces(contents, name, value, deadline_ms):
+                digest.update(_encode(record))
+                if record.more:
+                    yield 0
+                else:
+                    members += 1 + len(record.content)
+                    size += sum(map(len, record.content))
+            total += hash_number(digest)
+        if members >= DIGEST_MEMBERS_MAX or size >= SLICE_BYTES_MAX:
             yield total
-            total = keys = 0
-    yield total
-
-
-def _digest_of(key: tuple[int, bytes, int | None, str], value: Collection) -> Iterator[int]:
-    """One number for a collection; zeros while it is being made."""
-    digest = hashlib.blake2b(_encode(key), digest_size=32)
-    for count, part in enumerate(value.digest_parts(), 1):
-        digest.update(_encode(part))
-        if count % DIGEST_KEYS_MAX == 0:
-            yield 0
-    yield int.from_bytes(digest.digest(), "big")
+            total = members = size = 0
+            if contents.owner() is None:
+                take, take_deadline = contents.values.pop, contents.expires.pop
+    if members:
+        yield total
 
 
 def _pieces(contents: _Contents, name: bytes, value: Value, deadline_ms: int | None) -> Iterator[Pieces]:
     """The records of one value, each of at most a slice's content. The last one says so, and may be empty."""
     if isinstance(value, bytes):
         pieces: Iterable[bytes] = (value[at : at + PIECE_BYTES] for at in range(0, len(value), PIECE_BYTES))
-    else:
-        if name not in contents.kept.values:
-            contents.kept.values[name] = None
-            if len(value) > SLICE_KEYS_MAX:
-                value = value.copy()  # writes will come between its slices
+    elif name in contents.kept.values:
         pieces = value.pieces()
+    else:
+        # Writes may come between its slices, also when it has few members: a hash has two pieces for each, and any may
+        # be long. They would tear it, or end this walk.
+        contents.kept.values[name] = None
+        pieces = value.copy().pieces() if len(value) > SLICE_KEYS_MAX else list(value.pieces())
     content: list[bytes] = []
     size = 0
     for piece in pieces:

@@ -48,8 +48,8 @@ class Collection(ABC):
 
     @abstractmethod
     def pieces(self) -> Iterable[bytes]:
-        """The whole state for a snapshot, the encoding too, about one or two pieces for each member, lazily. Their
-        order may be any."""
+        """The whole state for a snapshot, the encoding too, about one or two pieces for each member, lazily. Equal on
+        all members of the cluster, in their order too, also where it was restored: RAFT.VERIFY hashes them."""
 
     @classmethod
     @abstractmethod

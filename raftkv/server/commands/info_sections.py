@@ -208,12 +208,16 @@ def _raft(server: Server) -> Fields:
 
 
 def _verified(server: Server) -> Fields:
-    """What RAFT.VERIFY has found last, as far as this member led then."""
-    last = server.replica.verification.last
+    """What RAFT.VERIFY has found while this member led. Who differed once is named until it is found equal."""
+    last, alarms = server.replica.verification.last, server.replica.verification.alarms
     if last is None:
         return {}
-    differing = ",".join(map(str, last.differing))
-    return {"raft_verified_index": last.index, "raft_state_differs": differing or "no"}
+    return {
+        "raft_verified_index": last.index,
+        "raft_verified_time": last.time_ms // 1000,
+        "raft_state_differs": ",".join(map(str, sorted(alarms))) or "no",
+        "raft_state_differs_index": max(alarms.values(), default=0),
+    }
 
 
 def _keyspace(server: Server) -> Fields:
