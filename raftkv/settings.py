@@ -213,7 +213,9 @@ class Raft:
     lease_drift_percent_max: int = _setting(
         0,
         "0: each read is confirmed by a quorum. Otherwise the leader reads by lease, without asking: never stale only"
-        " while the members' clocks run at rates that differ by no more than this. The same on every member.",
+        " while the members' clocks run at rates that differ by no more than this, and none stands still (a machine"
+        " that sleeps, or is moved while it runs). This and election_timeout_ms_min must be the same on all members;"
+        " change either only while all are stopped.",
         "percent",
         ge=0,
         le=90,

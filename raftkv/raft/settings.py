@@ -15,7 +15,7 @@ class RaftSettings(msgspec.Struct, frozen=True):
 
     lease_drift_percent_max: int = 0
     """0: each read needs a round. Otherwise a leader reads by lease (reads.py), if clocks' rates differ by at most so
-    much. The same on all members: voters keep what leaders count on."""
+    much. This and `election_timeout_ms_min` are the same on all members: voters keep what leaders count on."""
 
     disk_stall_ms_max: int = 10_000
     """A leader whose disk has not answered a write for so long hands over, and nobody with such a disk stands."""
