@@ -52,6 +52,7 @@ DIFFERENCES: Final = (
     Difference("proto-max-bulk-len", "fixed at 512 MiB", "members must agree on which commands are refused"),
     Difference("SORT, SORT_RO of a sorted set", "leave its encoding as it is", "a read changes no state here"),
     Difference("SORT, SORT_RO with ALPHA and BY", "equal texts keep their order", "in Redis it is chance"),
+    Difference("PFCOUNT", "does not keep its result in the key", "a read changes no state here"),
     Difference("LCS", "the first string is at most 256 KiB", "a read must not stop the member for long"),
     Difference("patterns", "at most 8 KiB", "as for LCS: they are compiled"),
     Difference(
