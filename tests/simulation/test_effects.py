@@ -58,7 +58,7 @@ class World:
             assert count >= 1 if durable else count <= 1, f"{effect_id} (durable: {durable}) carried out {count} times"
 
     def all_is_done(self) -> bool:
-        replicas = [member.replica for member in self.simulation.members.values()]
+        replicas = [member.replica for member in self.simulation.present_members()]  # others hear nothing any more
         return all(replica is not None and not replica.ledger.outbox.waiting for replica in replicas)
 
 
