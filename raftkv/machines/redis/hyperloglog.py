@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import reduce
 from typing import Any, Final
 
@@ -40,31 +41,25 @@ def pfadd(db: Database, argv: list[bytes]) -> Reply:
 
 
 def pfcount(db: Database, argv: list[bytes]) -> Reply:
-    found = [_checked(string_at(db, name)) for name in argv[1:]]
-    present = [each for each in found if each is not None]
+    if len(argv) == 2:
+        found = _checked(string_at(db, argv[1]))
+        known = 0 if found is None else hll.cached(found)
+        if known is not None:
+            return known
     try:
-        if len(argv) == 2:
-            if not present:
-                return 0
-            known = hll.cached(present[0])
-            if known is not None:
-                return known
-        return hll.estimate(_merged(present))
+        return hll.estimate(_merged(_checked(string_at(db, name)) for name in argv[1:]))
     except hll.Corrupt:
         return _CORRUPT
 
 
-def _merged(found: list[bytes]) -> bytes:
-    return reduce(hll.merged, map(hll.registers_of, found), bytes(hll.REGISTERS))
-
-
 def pfmerge(db: Database, argv: list[bytes]) -> Reply:
-    found = [_checked(string_for_write(db, name)) for name in argv[1:]]
-    data = hll.new() if found[0] is None else bytearray(found[0])
+    before = string_for_write(db, argv[1])
+    found = (_checked(string_for_write(db, name)) for name in argv[1:])
     most = db.space.thresholds.hll_sparse_max_bytes
     try:
-        registers = _merged([each for each in found if each is not None])
-        if any(each is not None and hll.is_dense(each) for each in found):
+        registers = _merged(found)
+        data = hll.new() if before is None else bytearray(before)
+        if any(hll.is_dense(string_for_write(db, name) or _EMPTY) for name in argv[1:]):
             hll.make_dense(data)
         for index, value in enumerate(registers):
             if value:
@@ -74,6 +69,15 @@ def pfmerge(db: Database, argv: list[bytes]) -> Reply:
     hll.invalidate(data)
     db.put(argv[1], bytes(data))
     return OK
+
+
+_EMPTY: Final = bytes(hll.new())
+
+
+def _merged(found: Iterable[bytes | None]) -> bytes:
+    """Of those that are there. One is checked and merged before the next is looked at, as in Redis."""
+    present = (hll.registers_of(each) for each in found if each is not None)
+    return reduce(hll.merged, present, bytes(hll.REGISTERS))
 
 
 _HYPERLOGLOG: Final[dict[str, Any]] = {"acl": "hyperloglog", "group": "hyperloglog"}
