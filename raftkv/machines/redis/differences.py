@@ -62,6 +62,11 @@ DIFFERENCES: Final = (
     ),
     Difference("options with a NUL inside", "are unknown", "Redis compares them as C strings, up to the NUL"),
     Difference(
+        "SUBSCRIBE, PSUBSCRIBE",
+        "only the events of SENTINEL, such as +switch-master; all else is refused",
+        "there is no publish/subscribe yet, and a refusal is better than silence for ever",
+    ),
+    Difference(
         "subscriptions inside MULTI",
         "refused, as RAFT.* are; what would wait for others is an error in EXEC's reply",
         "messages have no place among replies; nothing waits inside a transaction, in Redis neither",
