@@ -274,18 +274,11 @@ def test_rq_worker(connection: redis.Redis) -> None:
     assert Worker.all(connection=connection) == []
 
 
-# What stops the others, as their own call on a member: the first command that is missing.
+# What stops the rest of their work: the call that does it, on a member, and the first command that is missing.
 
 
 def mail(connection: redis.Redis) -> Queue:
     return Queue("mail", connection=connection)
-
-
-def hear(connection: redis.Redis) -> None:
-    """What rq's worker does in a thread of its own."""
-    with connection.pubsub() as channel:
-        channel.subscribe("rq:pubsub:worker")
-        channel.get_message(timeout=10)
 
 
 def huey_at(connection: redis.Redis, kind: type[RedisHuey] = RedisHuey, **options: Any) -> RedisHuey:
@@ -334,8 +327,11 @@ def test_stopped(follower_connection: redis.Redis, job: str) -> None:
 
 
 def test_rq_worker_hears_no_commands(follower_connection: redis.Redis) -> None:
-    with pytest.raises(redis.ResponseError, match="there is no publish/subscribe yet"):
-        hear(follower_connection)
+    """It subscribes in a thread of its own, and works on without."""
+    with follower_connection.pubsub() as channel:
+        channel.subscribe("rq:pubsub:worker")
+        with pytest.raises(redis.ResponseError, match="there is no publish/subscribe yet"):
+            channel.get_message(timeout=10)
 
 
 @pytest.mark.usefixtures("signal_handlers")
