@@ -109,6 +109,12 @@ OLD_FORMS: dict[str, bytes] = {
     "a hash with a long value": payload(4, length(2), *map(string, (b"f", b"x" * 65, b"g", b"word"))),
     "a sorted set with scores as text": payload(3, ascii_scores((b"a", b"1.5"), (b"b", b"-7"), (b"c", b"3e+20"))),
     "infinite scores": payload(3, length(2), string(b"a"), b"\xfe", string(b"b"), b"\xff"),
+    "scores as scanf reads them": payload(
+        3, ascii_scores((b"a", b" 1.5e1x"), (b"b", b"0x10"), (b"c", b"-infinity"), (b"d", b"1e999"), (b"e", b"5\x006"))
+    ),
+    "scores in a listpack as strtod reads them": payload(
+        17, string(listpack(b"\x81a\x02", b"\x85-1.5x\x06", b"\x81b\x02", b"\x82no\x03", b"\x81c\x02", b"\x83INF\x04"))
+    ),
     "a sorted set with a long name": payload(3, ascii_scores((b"a" * 65, b"1.5"), (b"b", b"-7"))),
     "a small sorted set as if large": payload(5, length(1), string(b"a"), struct.pack("<d", -0.0)),
     "a zipmap": payload(9, string(zipmap((b"f", b"1"), (b"", b"x" * 60))), version=2),

@@ -21,6 +21,7 @@ from raftkv.machines.redis.values import Value
 _NODE_BYTES_MAX: Final = 8192
 """Of one node of a list, as Redis's default list-max-listpack-size (-2) says."""
 
+_EMPTY_BYTES: Final = len(listpack.join([]))
 _ENTRY_OVERHEAD: Final = 8
 """What an element takes in a node beside itself, as Redis estimates it to find whether there is room."""
 
@@ -101,6 +102,3 @@ def _nodes(elements: Iterator[bytes]) -> Iterator[bytes]:
         entries.append(listpack.entry(element))
         size += len(entries[-1])
     yield listpack.join(entries)
-
-
-_EMPTY_BYTES: Final = len(listpack.join([]))
