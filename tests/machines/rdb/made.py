@@ -107,6 +107,10 @@ OLD_FORMS: dict[str, bytes] = {
     "a set of strings that are integers": payload(2, strings(b"5", b"-3", b"70000"), version=1),
     "a hash of strings": payload(4, length(2), *map(string, (b"f", b"1", b"g", b"word"))),
     "a hash with a long value": payload(4, length(2), *map(string, (b"f", b"x" * 65, b"g", b"word"))),
+    "a hash with a value of 64 bytes": payload(4, length(1), string(b"f"), string(b"x" * 64)),
+    "a set of strings that are 512 integers": payload(2, strings(*(b"%d" % number for number in range(512)))),
+    "a set of strings that are 513 integers": payload(2, strings(*(b"%d" % number for number in range(513)))),
+    "a sorted set with a name of 64 bytes": payload(3, ascii_scores((b"a" * 64, b"1"))),
     "a sorted set with scores as text": payload(3, ascii_scores((b"a", b"1.5"), (b"b", b"-7"), (b"c", b"3e+20"))),
     "infinite scores": payload(3, length(2), string(b"a"), b"\xfe", string(b"b"), b"\xff"),
     "scores as scanf reads them": payload(

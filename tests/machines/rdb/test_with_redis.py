@@ -158,6 +158,33 @@ def test_a_list_of_many_nodes(redis: RespConnection, ours: MachineClient) -> Non
     assert redis.call(b"LRANGE", b"again", b"0", b"-1") == redis.call(b"LRANGE", b"k", b"0", b"-1")
 
 
+@pytest.fixture
+def uncompressed(redis: RespConnection, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(fields, "PACKED_BYTES_MAX", 0)
+    redis.call(b"CONFIG", b"SET", b"rdbcompression", b"no")
+    yield
+    redis.call(b"CONFIG", b"SET", b"rdbcompression", b"yes")
+
+
+@pytest.mark.usefixtures("uncompressed")
+@pytest.mark.parametrize("length", [125, 126, 4095, 4096, 16377, 16378, 16379, 2_097_145, 2_097_146, 2_097_147])
+def test_elements_whose_lengths_have_another_form(redis: RespConnection, ours: MachineClient, length: int) -> None:
+    redis.call(b"FLUSHALL")
+    on_both(redis, ours, b"RPUSH", b"k", b"x" * length)
+    on_both(redis, ours, b"DUMP", b"k")
+
+
+@pytest.mark.usefixtures("uncompressed")
+def test_a_node_that_is_just_full(redis: RespConnection, ours: MachineClient) -> None:
+    nodes = []
+    for length in (4172, 4173, 4174):
+        redis.call(b"FLUSHALL")
+        ours.call(b"FLUSHALL")
+        on_both(redis, ours, b"RPUSH", b"k", b"x" * 4000, b"y" * length)
+        nodes.append(on_both(redis, ours, b"DUMP", b"k")[1])
+    assert nodes == [1, 1, 2]
+
+
 HASHTABLES = [
     [b"SADD", b"k", *(b"member:%d" % number for number in range(700))],
     [b"SADD", b"k", *(b"%d" % number for number in range(700))],
@@ -189,11 +216,21 @@ def test_compressed_as_by_redis(redis: RespConnection, size: int) -> None:
         while len(text) < size:  # what was before, and something new
             first = chance.randrange(len(text))
             text += text[first : first + chance.randrange(1, 300)] + chance.randbytes(chance.randrange(4))
-        redis.call(b"SET", b"k", bytes(text))
-        dumped = redis.call(b"DUMP", b"k")
-        packed = compress(bytes(text), len(text) - 4)
-        assert (dumped[1] == 0xC3) == (packed is not None)
-        assert packed is None or dumped[1:-10].endswith(packed)
+        check_compressed(redis, bytes(text))
+
+
+def check_compressed(redis: RespConnection, text: bytes) -> None:
+    redis.call(b"SET", b"k", text)
+    dumped = redis.call(b"DUMP", b"k")
+    packed = compress(text, len(text) - 4)
+    assert (dumped[1] == 0xC3) == (packed is not None)
+    assert packed is None or dumped[1:-10].endswith(packed)
+
+
+@pytest.mark.parametrize("distance", [8191, 8192, 8193])
+def test_how_far_a_repeat_may_reach(redis: RespConnection, distance: int) -> None:
+    start = bytes(range(40))
+    check_compressed(redis, start + b"\xff" * (distance - len(start)) + start)
 
 
 # In

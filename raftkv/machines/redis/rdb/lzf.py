@@ -46,8 +46,6 @@ def compress(data: bytes, most: int) -> bytes | None:
             at += 1
             continue
         _put_literals(out, data[start:at])
-        if len(out) + 4 >= most:
-            return None
         length = _repeat_length(data, seen, at)
         _put_repeat(out, length, at - seen)
         start = at = at + length
