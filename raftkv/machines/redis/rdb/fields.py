@@ -4,8 +4,8 @@ A length takes one, two, five or nine bytes, told by the first two bits of the f
 that no length follows but a string in a special form: an integer of one, two or four bytes, or LZF).
 
 Compressing costs Python a third of a microsecond for each byte, and a member answers nobody meanwhile: `Writer` does it
-for the first PACKED_BYTES_MAX bytes of a payload and stores the rest as it is. Unpacking multiplies: `Reader` stops
-when the strings of one payload have become larger than one string may be.
+for at most PACKED_BYTES_MAX bytes of a payload and stores the rest as it is. Unpacking multiplies: `Reader` refuses
+what makes the compressed strings of one payload larger than one string may be.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from raftkv.machines.redis.rdb import Malformed
 from raftkv.machines.redis.rdb.lzf import compress, decompress
 
 PACKED_BYTES_MAX: Final = 256 * 1024
-"""So many bytes one DUMP tries to compress: 90 milliseconds of work."""
+"""So many bytes one DUMP tries to compress: about 100 milliseconds of work."""
 
 _INTEGER_MARKS: Final = {1: 0xC0, 2: 0xC1, 4: 0xC2}
 """By the bytes that the integer takes."""

@@ -26,7 +26,7 @@ HEADER_BYTES: Final = 6
 END: Final = b"\xff"
 _COUNT_UNKNOWN: Final = 0xFFFF
 _INTEGER_TEXT_MAX: Final = 20
-_BACK_SIZES: Final = ((128, 1), (16383, 2), (2097151, 3), (268435455, 4))
+_BACK_SIZES: Final = ((16383, 2), (2097151, 3), (268435455, 4))
 """(Less than so long, so many bytes to tell it)"""
 
 _INTEGER_SIZES: Final = {0xF1: 2, 0xF2: 3, 0xF3: 4, 0xF4: 8}

@@ -70,13 +70,12 @@ def _pairs(data: bytes) -> list[int]:
 
 
 def _repeat_length(data: bytes, seen: int, at: int) -> int:
-    """How many bytes from `seen` on are repeated from `at` on, as liblzf counts: it leaves two bytes at the end, where
-    it has noticed that the end is near."""
-    rest = len(data) - at
-    most = min(rest - 2, _REPEAT_MAX)
-    unwatched = 19 if most > 16 else 3  # liblzf looks for the end only behind so many
+    """How many bytes from `seen` on come again from `at` on, as liblzf counts: it leaves out the last two bytes, if it
+    notices in time that the end is near."""
+    most = min(len(data) - at - 2, _REPEAT_MAX)
+    most = max(most, 19 if most > 16 else 3)  # it begins to look for the end only behind so many
     length = 3
-    while length < max(most, unwatched) and data[seen + length] == data[at + length]:
+    while length < most and data[seen + length] == data[at + length]:
         length += 1
     return length
 
