@@ -10,20 +10,20 @@ from itertools import chain
 from random import Random
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from raftkv.machines.redis.rdb import fields
 from raftkv.machines.redis.rdb.lzf import compress
+from raftkv.machines.redis.thresholds import Thresholds
 from raftkv.machines.replies import OK
 from tests.machines.casework import MachineClient
 from tests.machines.rdb.made import OLD_FORMS, REFUSED, REFUSED_IF_CHECKED, resealed
 from tests.support.redis_server import RespConnection, as_resp2, start_redis_server
 
 pytestmark = pytest.mark.redis
-
-STRINGS = {"embstr", "raw", "int"}
 
 
 @pytest.fixture(scope="module")
@@ -62,17 +62,9 @@ def contents(call: Any, key: bytes) -> list[bytes]:
     return [found] if kind == "string" else list(found)
 
 
-def encodings(redis: RespConnection, ours: MachineClient, key: bytes) -> tuple[str, str]:
-    """(theirs, ours); of strings one word for all."""
-    theirs = redis.call(b"OBJECT", b"ENCODING", key).decode()
-    value = ours.machine.space.databases[0].values[key]
-    return "string" if theirs in STRINGS else theirs, "string" if isinstance(value, bytes) else value.encoding
-
-
 def check_same(redis: RespConnection, ours: MachineClient, key: bytes) -> None:
     assert contents(ours.call, key) == contents(redis.call, key)
-    theirs, own = encodings(redis, ours, key)
-    assert own == theirs
+    on_both(redis, ours, b"OBJECT", b"ENCODING", key)
 
 
 # Out
@@ -205,7 +197,7 @@ def test_what_has_no_order_goes_there_and_back(
         on_both(redis, ours, b"RESTORE", name, b"0", dumped)
         check_same(redis, ours, name)
     assert contents(redis.call, b"ours") == contents(redis.call, b"theirs")
-    assert encodings(redis, ours, b"theirs") == ("hashtable", "hashtable")
+    assert redis.call(b"OBJECT", b"ENCODING", b"theirs") == b"hashtable"
 
 
 @pytest.mark.parametrize("size", [21, 60, 250, 4000])
@@ -246,6 +238,31 @@ def test_made_by_hand(redis: RespConnection, ours: MachineClient, name: str) -> 
         check_same(redis, ours, b"k")
         assert redis.call(b"RESTORE", b"again", b"0", ours.call(b"DUMP", b"k")) == OK
         assert contents(redis.call, b"again") == contents(redis.call, b"k")
+
+
+SMALL = Thresholds(
+    hash_max_listpack_entries=1,
+    hash_max_listpack_value=3,
+    set_max_intset_entries=2,
+    zset_max_listpack_entries=2,
+    zset_max_listpack_value=1,
+)
+
+
+def test_made_by_hand_where_thresholds_are_small(redis: RespConnection, ours: MachineClient) -> None:
+    ours.machine.space.thresholds = SMALL
+    try:
+        configure(redis, SMALL)
+        for whole in OLD_FORMS.values():
+            assert on_both(redis, ours, b"RESTORE", b"k", b"0", whole, b"REPLACE") == OK
+            check_same(redis, ours, b"k")
+    finally:
+        configure(redis, Thresholds())
+
+
+def configure(redis: RespConnection, thresholds: Thresholds) -> None:
+    for name, value in msgspec.structs.asdict(thresholds).items():
+        assert redis.call(b"CONFIG", b"SET", name.replace("_", "-").encode(), b"%d" % value) == OK
 
 
 def samples(redis: RespConnection) -> list[bytes]:
