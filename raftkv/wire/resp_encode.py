@@ -11,7 +11,19 @@ import math
 from collections.abc import Callable
 from typing import Any, Final
 
-from raftkv.machines.replies import OK, Encoded, Error, NullArray, Pairs, Push, Reply, SetReply, Simple, Verbatim
+from raftkv.machines.replies import (
+    OK,
+    Encoded,
+    Error,
+    NullArray,
+    Pairs,
+    Push,
+    Reply,
+    SetReply,
+    Simple,
+    SpelledDouble,
+    Verbatim,
+)
 
 _CRLF: Final = b"\r\n"
 _OK: Final = b"+OK\r\n"
@@ -96,7 +108,14 @@ def _write_bool(out: list[bytes], reply: bool, resp3: bool) -> None:
 
 
 def _write_float(out: list[bytes], reply: float, resp3: bool) -> None:
-    text = double_text(reply)
+    _write_double(out, double_text(reply), resp3)
+
+
+def _write_spelled_double(out: list[bytes], reply: SpelledDouble, resp3: bool) -> None:
+    _write_double(out, reply.text, resp3)
+
+
+def _write_double(out: list[bytes], text: bytes, resp3: bool) -> None:
     if resp3:
         out.append(b",%b\r\n" % text)
     else:
@@ -197,6 +216,7 @@ _WRITERS: Final[dict[type, _Writer]] = {
     Push: _write_push,
     Encoded: _write_encoded,
     Verbatim: _write_verbatim,
+    SpelledDouble: _write_spelled_double,
 }
 
 
