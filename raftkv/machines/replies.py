@@ -48,8 +48,8 @@ class Verbatim(msgspec.Struct, frozen=True, gc=False):
 
 
 class SpelledDouble(msgspec.Struct, frozen=True, gc=False):
-    """A RESP3 double (RESP2: bulk string) that is spelled otherwise than a float would be: GEOPOS tells coordinates with
-    17 digits behind the point, which is another number when they are small."""
+    """A RESP3 double (RESP2: bulk string) that is spelled otherwise than a float would be: coordinates of places have
+    17 digits behind the point, which make another number when it is small."""
 
     text: bytes
 

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 
 from raftkv.machines.redis.differences import UNORDERED
 from raftkv.machines.replies import Error
-from tests.machines.lines import bitmaps, generic, hashes, hyperloglog, lists, sets, sort, strings, zsets
+from tests.machines.lines import bitmaps, generic, geo, hashes, hyperloglog, lists, sets, sort, strings, zsets
 from tests.machines.words import DATABASES, KEYS, Argv, value
 
 __all__ = ["DATABASES", "KEYS", "LINES", "Argv", "same_reply", "sequences", "sequences_about"]
 
-TYPES: tuple[Any, ...] = (strings, hashes, sets, lists, zsets, bitmaps, sort, hyperloglog)
+TYPES: tuple[Any, ...] = (strings, hashes, sets, lists, zsets, bitmaps, sort, hyperloglog, geo)
 REMAINING_SLACK_MS = 30_000
 NOT_NUMBERS = Error("ERR One or more scores can't be converted into double")
 

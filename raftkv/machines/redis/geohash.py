@@ -1,7 +1,7 @@
 """Places on the earth as numbers of 52 bits, such that places near each other mostly have numbers near each other.
 
-Longitude and latitude are each cut into 2**26 steps, and the bits of the two numbers alternate, a longitude's bit first.
-So a shorter number (2 * step bits) is a cell of a coarser grid, and all places of the cell are one range of numbers:
+Longitude and latitude are each cut into 2**26 steps, and the bits of the two numbers alternate, a longitude's first. So
+a shorter number (2 * step bits) is a cell of a coarser grid, and all places of the cell are one range of numbers:
 
     a place --encode--> 52 bits --> score of a sorted set --decode--> the middle of its finest cell
     a shape --ranges--> the cell of its centre and the eight around it, in a grid so coarse that these nine cover it
