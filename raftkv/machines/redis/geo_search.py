@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import islice
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from raftkv.machines.redis import geohash
 from raftkv.machines.redis.database import Database
@@ -88,11 +88,8 @@ def _one_of(choices: str, command: bytes) -> Error:
 # What they answer
 
 
-class _Found(NamedTuple):
-    name: bytes
-    score: float
-    place: tuple[float, float]
-    distance: float
+_Found = tuple[float, bytes, float]
+"""(distance, name, score)"""
 
 
 def _answer(db: Database, search: Search) -> Reply:
@@ -100,7 +97,7 @@ def _answer(db: Database, search: Search) -> Reply:
     if search.target is None:
         return [_shown(search, each) for each in found]
     distances = search.stores_distances
-    members = {each.name: each.distance / search.unit_m if distances else each.score for each in found}
+    members = {name: distance / search.unit_m if distances else score for distance, name, score in found}
     return store(db, search.target, members)
 
 
@@ -111,14 +108,14 @@ def _found(search: Search) -> list[_Found]:
 
 
 def _within(source: SortedSet, shape: geohash.Shape) -> Iterator[_Found]:
+    decode, distance_to = geohash.decode, shape.distance_to
     for low, high in geohash.ranges(shape):
         first, behind = source.places_by_score(ScoreRange(low, high, excludes_high=True))
         for start in range(first, behind, _SLICE):
             for score, name in source.pairs(start, min(start + _SLICE, behind)):
-                place = geohash.decode(score)
-                distance = shape.distance_to(*place)
+                distance = distance_to(*decode(score))
                 if distance is not None:
-                    yield _Found(name, score, place, distance)
+                    yield distance, name, score
 
 
 def _in_order(search: Search, found: list[_Found]) -> list[_Found]:
@@ -127,19 +124,20 @@ def _in_order(search: Search, found: list[_Found]) -> list[_Found]:
     order = search.order or (0 if search.any or not search.most else 1)
     if not order:
         return found[:most]
-    return [found[position] for position in first_in_order([order * each.distance for each in found], most)]
+    return [found[position] for position in first_in_order([order * distance for distance, _, _ in found], most)]
 
 
 def _shown(search: Search, found: _Found) -> Reply:
+    distance, name, score = found
     if not search.shown:
-        return found.name
-    shown: list[Reply] = [found.name]
+        return name
+    shown: list[Reply] = [name]
     if b"distance" in search.shown:
-        shown.append(distance_text(found.distance / search.unit_m))
+        shown.append(distance_text(distance / search.unit_m))
     if b"score" in search.shown:
-        shown.append(int(found.score))
+        shown.append(int(score))
     if b"place" in search.shown:
-        shown.append(coordinates(*found.place))
+        shown.append(coordinates(*geohash.decode(score)))
     return shown
 
 
