@@ -13,7 +13,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from raftkv.machines.redis.differences import UNORDERED
+from raftkv.machines.redis.differences import STORED_DISTANCES, UNORDERED
 from raftkv.machines.replies import Error
 from tests.machines.lines import bitmaps, generic, geo, hashes, hyperloglog, lists, sets, sort, strings, zsets
 from tests.machines.words import DATABASES, KEYS, Argv, value
@@ -57,11 +57,17 @@ def same_reply(argv: Argv, ours: Any, theirs: Any) -> bool:
         return bool(_sorted(ours) == _sorted(theirs))
     if name in _TIME_SCALE_MS and type(ours) is type(theirs) is int and min(ours, theirs) >= 0:
         return bool(abs(ours - theirs) * _TIME_SCALE_MS[name] <= REMAINING_SLACK_MS)
+    if argv[1:2] == [geo.FAR] and isinstance(ours, list) and isinstance(theirs, list):
+        return len(ours) == len(theirs) and all(map(_same_or_near, ours, theirs))
     if name in (b"sort", b"sort_ro") and theirs == NOT_NUMBERS:
         return True  # see lines/sort.py
     if name == b"randomkey":
         return type(ours) is type(theirs)
     return type(ours) is type(theirs) and bool(ours == theirs)
+
+
+def _same_or_near(ours: bytes, theirs: bytes) -> bool:
+    return ours == theirs or abs(float(ours) - float(theirs)) <= STORED_DISTANCES * float(theirs)
 
 
 def _sorted(reply: Any) -> Any:

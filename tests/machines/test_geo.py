@@ -258,6 +258,17 @@ def test_a_search_looks_at_nine_cells_at_most() -> None:
     assert sum(high - low for low, high in world) == 2**52
 
 
+def test_what_is_stored_does_not_depend_on_the_c_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = MachineClient()
+    client.call(b"GEOADD", b"k", b"13.361389", b"38.115556", b"a", b"15", b"37", b"b")
+    monkeypatch.setattr(geohash, "distance", None)
+    for by in ([b"BYRADIUS", b"300", b"km"], [b"BYBOX", b"600", b"600", b"km"]):
+        assert client.call(b"GEOSEARCHSTORE", b"d", b"k", b"FROMMEMBER", b"a", *by, b"STOREDIST") == 2
+    assert client.call(b"GEORADIUSBYMEMBER", b"k", b"a", b"300", b"km", b"STOREDIST", b"d") == 2
+    with pytest.raises(TypeError):
+        client.call(b"GEOSEARCH", b"k", b"FROMMEMBER", b"a", b"BYRADIUS", b"300", b"km")
+
+
 # The nearest
 
 

@@ -29,6 +29,9 @@ UNORDERED: Final = frozenset({"keys", "scan", "hkeys", "hvals", "hgetall", "hsca
 OVERDUE_COUNTED: Final = frozenset({"dbsize", "randomkey"})
 """Commands that show, in Redis, keys whose deadline has passed unnoticed."""
 
+STORED_DISTANCES: Final = 1e-15
+"""By what part of itself a stored distance may differ."""
+
 DIFFERENCES: Final = (
     Difference("DIRTYGET", "reads the asked member's state", "the cheap read beside GET, which is linearizable here"),
     Difference("expiry", "a key is gone at its deadline, in Redis 1 ms later", "one comparison for log time and heap"),
@@ -53,6 +56,11 @@ DIFFERENCES: Final = (
     Difference("SORT, SORT_RO of a sorted set", "leave its encoding as it is", "a read changes no state here"),
     Difference("SORT, SORT_RO with ALPHA and BY", "equal texts keep their order", "in Redis it is chance"),
     Difference("PFCOUNT", "does not keep its result in the key", "a read changes no state here"),
+    Difference(
+        "GEORADIUS, GEORADIUSBYMEMBER and GEOSEARCHSTORE that store distances",
+        "one distance in some hundred differs in the last of its 17 digits",
+        "Redis takes the sine of its C library; members whose libraries differ must store the same",
+    ),
     Difference("LCS", "the first string is at most 256 KiB", "a read must not stop the member for long"),
     Difference("patterns", "at most 8 KiB", "as for LCS: they are compiled"),
     Difference(

@@ -84,10 +84,11 @@ class Search:
         self.size, self.unit_m = size, unit_of(unit)
 
     def shape(self) -> geohash.Shape:
+        measure = geohash.distance if self.target is None else geohash.same_distance
         if len(self.size) == 1:
-            return geohash.Circle(*self.centre, self.size[0] * self.unit_m)
+            return geohash.Circle(*self.centre, self.size[0] * self.unit_m, measure)
         width, height = self.size
-        return geohash.Box(*self.centre, width, height, self.unit_m)
+        return geohash.Box(*self.centre, width, height, self.unit_m, measure)
 
     # What of it
 

@@ -12,9 +12,12 @@ min + half is.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from math import asin, cos, isinf, nan, pi, sin, sqrt
+import math
+from collections.abc import Callable, Iterator
+from math import pi, sqrt
 from typing import Final, NamedTuple
+
+from raftkv.machines.redis import same_trigonometry
 
 STEPS: Final = 26
 LONGITUDE_MAX: Final = 180.0
@@ -99,30 +102,46 @@ def text_of(longitude: float, latitude: float) -> bytes:
     return bytes(_ALPHABET[bits >> shift & 31] for shift in range(47, -1, -5)) + _ALPHABET[:1]
 
 
-def distance(longitude_1: float, latitude_1: float, longitude_2: float, latitude_2: float) -> float:
-    """In metres, on a sphere, along a great circle (the haversine formula)."""
-    v = sin((longitude_2 * _RADIANS_PER_DEGREE - longitude_1 * _RADIANS_PER_DEGREE) / 2)
-    if v == 0:
-        return _meridian_distance(latitude_1, latitude_2)
-    y_1, y_2 = latitude_1 * _RADIANS_PER_DEGREE, latitude_2 * _RADIANS_PER_DEGREE
-    u = sin((y_2 - y_1) / 2)
-    # Of opposite places rounding makes a little more than 1, for which there is no asin.
-    return 2.0 * _EARTH_RADIUS_M * asin(min(1.0, sqrt(u * u + cos(y_1) * cos(y_2) * v * v)))
+Measure = Callable[[float, float, float, float], float]
+"""Metres between two places: (longitude, latitude, longitude, latitude)."""
+
+
+def _great_circle(
+    sine: Callable[[float], float], cosine: Callable[[float], float], arc_sine: Callable[[float], float]
+) -> Measure:
+    """On a sphere (the haversine formula)."""
+
+    def measure(longitude_1: float, latitude_1: float, longitude_2: float, latitude_2: float) -> float:
+        v = sine((longitude_2 * _RADIANS_PER_DEGREE - longitude_1 * _RADIANS_PER_DEGREE) / 2)
+        if v == 0:
+            return _meridian_distance(latitude_1, latitude_2)
+        y_1, y_2 = latitude_1 * _RADIANS_PER_DEGREE, latitude_2 * _RADIANS_PER_DEGREE
+        u = sine((y_2 - y_1) / 2)
+        # Of opposite places rounding makes a little more than 1, for which there is no arc sine.
+        return 2.0 * _EARTH_RADIUS_M * arc_sine(min(1.0, sqrt(u * u + cosine(y_1) * cosine(y_2) * v * v)))
+
+    return measure
+
+
+distance: Final = _great_circle(math.sin, math.cos, math.asin)
+same_distance: Final = _great_circle(same_trigonometry.sine, same_trigonometry.cosine, same_trigonometry.arc_sine)
+"""The same on all members, for what is stored. Slower."""
 
 
 # Shapes
 
 
 class Circle(NamedTuple):
-    """Degrees, and metres."""
+    """Degrees, and metres. measure: what tells distances."""
 
     longitude: float
     latitude: float
     radius: float
+    measure: Measure = distance
 
     def distance_to(self, longitude: float, latitude: float) -> float | None:
         """From the centre; None: the place is outside."""
-        found = distance(self.longitude, self.latitude, longitude, latitude)
+        found = self.measure(self.longitude, self.latitude, longitude, latitude)
         return None if found > self.radius else found
 
     @property
@@ -144,13 +163,14 @@ class Box(NamedTuple):
     width: float
     height: float
     unit_m: float
+    measure: Measure = distance
 
     def distance_to(self, longitude: float, latitude: float) -> float | None:
         if _meridian_distance(latitude, self.latitude) > self.height * self.unit_m / 2:
             return None
-        if distance(longitude, latitude, self.longitude, latitude) > self.width * self.unit_m / 2:
+        if self.measure(longitude, latitude, self.longitude, latitude) > self.width * self.unit_m / 2:
             return None
-        return distance(self.longitude, self.latitude, longitude, latitude)
+        return self.measure(self.longitude, self.latitude, longitude, latitude)
 
     @property
     def reach(self) -> float:
@@ -178,20 +198,28 @@ class _Area(NamedTuple):
     north: float
 
 
-_AROUND: Final = ((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (-1, 1), (1, -1), (-1, -1))
+_AROUND: Final[tuple[tuple[int, int], ...]] = (
+    (0, 0),
+    *((0, 1), (0, -1), (1, 0), (-1, 0)),
+    *((1, 1), (-1, 1), (1, -1), (-1, -1)),
+)
 """Steps to the east and to the north, in the order in which Redis visits the cells: what a search finds comes in it."""
 
 
 def ranges(shape: Shape) -> Iterator[tuple[float, float]]:
     """The ranges of scores, each without its end, that hold everything within the shape, and more. In Redis's order."""
-    bounds = _bounds(shape)
     step = _step(shape.reach, shape.latitude)
-    if step > 1 and not _is_covered(encode(shape.longitude, shape.latitude, step), step, bounds):
-        step -= 1
+    ways = _AROUND
+    if step > 1:  # else the nine are the four that make the world
+        bounds = _bounds(shape)
+        if not _is_covered(encode(shape.longitude, shape.latitude, step), step, bounds):
+            step -= 1
+        if step > 1:
+            ways = _needed(_area(encode(shape.longitude, shape.latitude, step), step), bounds)
     centre = encode(shape.longitude, shape.latitude, step)
     shift = 2 * (STEPS - step)
     last = None
-    for east, north in _needed(_area(centre, step), bounds, step):
+    for east, north in ways:
         cell = _moved(centre, east, north, step)
         if cell != last:  # in the coarsest grid east is west
             yield float(cell << shift), float(cell + 1 << shift)
@@ -215,11 +243,11 @@ def _step(reach: float, latitude: float) -> int:
 
 def _bounds(shape: Shape) -> _Area:
     """The shape's limits in degrees. Those of longitude are taken on the side that is nearer to a pole; beyond the pole
-    they are nonsense, as in Redis: then the grid is the coarsest."""
+    they are nonsense, as in Redis."""
     half_width, half_height = shape.halves
     up = half_height / _EARTH_RADIUS_M / _RADIANS_PER_DEGREE
     edge = shape.latitude - up if shape.latitude < 0 else shape.latitude + up
-    narrowing = nan if isinf(edge) else cos(edge * _RADIANS_PER_DEGREE)
+    narrowing = same_trigonometry.cosine(edge * _RADIANS_PER_DEGREE)
     aside = half_width / _EARTH_RADIUS_M / narrowing / _RADIANS_PER_DEGREE
     return _Area(shape.longitude - aside, shape.latitude - up, shape.longitude + aside, shape.latitude + up)
 
@@ -232,17 +260,15 @@ def _is_covered(centre: int, step: int, bounds: _Area) -> bool:
     )
 
 
-def _needed(cell: _Area, bounds: _Area, step: int) -> list[tuple[int, int]]:
+def _needed(cell: _Area, bounds: _Area) -> tuple[tuple[int, int], ...]:
     """Which of the nine to visit: none in a direction in which the middle cell itself reaches beyond the bounds."""
-    if step < 2:
-        return list(_AROUND)
     unneeded = {
         (0, -1): cell.south < bounds.south,
         (0, 1): cell.north > bounds.north,
         (-1, 0): cell.west < bounds.west,
         (1, 0): cell.east > bounds.east,
     }
-    return [(x, y) for x, y in _AROUND if not (unneeded.get((x, 0), False) or unneeded.get((0, y), False))]
+    return tuple((x, y) for x, y in _AROUND if not (unneeded.get((x, 0), False) or unneeded.get((0, y), False)))
 
 
 def _moved(cell: int, east: int, north: int, step: int) -> int:

@@ -6,6 +6,9 @@ from hypothesis import strategies as st
 
 from tests.machines.words import Argv, float_text, key, line, small_integer_text, words
 
+FAR = b"far"
+"""Distances are stored in this key alone, and only the lines here look at it: see differences.py."""
+
 name = st.sampled_from([b"a", b"b", b"c", b"d", b"e", b"", b"\x00", b"z" * 65])
 names = st.lists(name, min_size=1, max_size=4)
 ordinary = st.sampled_from(
@@ -55,7 +58,7 @@ size = st.one_of(
 )
 count = (b"COUNT", st.sampled_from([b"1", b"2", b"3", b"8", b"20", b"100", b"0", b"-1", b"x"]))
 common = (b"WITHDIST", b"withcoord", b"WITHHASH", b"ASC", b"DESC", count, count, (*count, b"ANY"))
-stores = ((b"STORE", key), (b"STOREDIST", key))
+stores = ((b"STORE", key), (b"STOREDIST", FAR))
 shaped = (b"FROMMEMBER", b"BYRADIUS", b"foo", b"STORE", (b"COUNT", small_integer_text))
 origin = st.one_of(
     name.map(lambda who: [b"FROMMEMBER", who]),
@@ -81,8 +84,9 @@ LINES: dict[str, st.SearchStrategy[Argv]] = {
     "georadiusbymember": line("georadiusbymember", key, name, size, unit, words(*common, *stores, *shaped)),
     "georadiusbymember_ro": line("georadiusbymember_ro", key, name, size, unit, words(*common, *common, *stores)),
     "geosearch": line("geosearch", key, asked, words(*common, *common, *shaped, b"STOREDIST")),
-    "geosearchstore": line(
-        "geosearchstore", key, key, asked, words(b"ASC", b"DESC", count, (*count, b"ANY"), b"STOREDIST", *shaped)
+    "geosearchstore": st.one_of(
+        line("geosearchstore", key, key, asked, words(b"ASC", b"DESC", count, (*count, b"ANY"), *shaped)),
+        line("geosearchstore", FAR, key, asked, b"STOREDIST", words(b"ASC", b"DESC", count, (*count, b"ANY"), *shaped)),
     ),
 }
 
@@ -92,4 +96,5 @@ FILLING = [
     line("geoadd", key, many),
     line("zadd", key, scores),
     line("zrange", key, b"0", b"-1", b"WITHSCORES"),
+    line("zrange", FAR, b"0", b"-1", b"WITHSCORES"),
 ]
