@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from tests.machines.words import Argv, float_text, key, line, small_integer_text, words
+from tests.machines.words import KEYS, Argv, float_text, line, small_integer_text, words
+
+key = st.sampled_from([b"a"] * 6 + KEYS)
 
 FAR = b"far"
 """Distances are stored in this key alone, and only the lines here look at it: see differences.py."""
@@ -31,11 +33,20 @@ def _joined(pairs: list[tuple[Argv, bytes]]) -> Argv:
 
 places = st.lists(st.tuples(place, name), min_size=1, max_size=4).map(_joined)
 right_places = st.lists(st.tuples(right, name), min_size=1, max_size=5).map(_joined)
-many = st.tuples(st.sampled_from([9, 45, 130]), st.integers(1, 50)).map(
+many = st.tuples(
+    st.sampled_from([9, 45, 130]), st.integers(1, 50), st.sampled_from([0.0005, 0.01, 0.5]), st.sampled_from([3, 7, 37])
+).map(
     lambda drawn: [
-        word for n in range(drawn[0]) for word in (b"13.%03d" % (n * drawn[1] % 37), b"38.%03d" % (n % 5), b"m%d" % n)
+        word
+        for n in range(drawn[0])
+        for word in (
+            b"%.4f" % (13 + n * drawn[1] % drawn[3] * drawn[2]),
+            b"%.4f" % (38 + n % 5 * drawn[2]),
+            b"m%d" % n,
+        )
     ]
 )
+"""Many at few places: which of those that are equally far come first?"""
 score = st.sampled_from(
     [
         b"3.7",
@@ -50,11 +61,12 @@ score = st.sampled_from(
     ]
 )
 scores = st.lists(st.tuples(score, name), min_size=1, max_size=3).map(lambda pairs: [w for pair in pairs for w in pair])
-unit = st.sampled_from([b"m", b"km", b"KM", b"ft", b"mi", b"m", b"km", b"km", b"parsec"])
+unit = st.sampled_from([b"km"] * 8 + [b"m", b"KM", b"ft", b"mi", b"m", b"parsec"])
 size = st.one_of(
     st.sampled_from([b"0", b"1", b"0.5", b"100", b"200", b"1000", b"4000", b"30000", b"inf", b"1e308"]),
     st.sampled_from([b"-1", b"x", b"nan", b""]),
     st.integers(0, 300).map(lambda number: b"%d" % number),
+    st.sampled_from([b"0.3", b"1.5", b"3", b"20", b"60", b"150"]),
 )
 count = (b"COUNT", st.sampled_from([b"1", b"2", b"3", b"8", b"20", b"100", b"0", b"-1", b"x"]))
 common = (b"WITHDIST", b"withcoord", b"WITHHASH", b"ASC", b"DESC", count, count, (*count, b"ANY"))
@@ -94,6 +106,9 @@ FILLING = [
     line("geoadd", key, right_places),
     line("geoadd", key, right_places),
     line("geoadd", key, many),
+    line("geoadd", key, many),
+    line("georadius_ro", key, near, size, b"km", words(*common, most=2)),
+    line("geosearch", key, origin, extent, words(*common, most=2)),
     line("zadd", key, scores),
     line("zrange", key, b"0", b"-1", b"WITHSCORES"),
     line("zrange", FAR, b"0", b"-1", b"WITHSCORES"),
