@@ -30,8 +30,8 @@ OVERDUE_COUNTED: Final = frozenset({"dbsize", "randomkey"})
 """Commands that show, in Redis, keys whose deadline has passed unnoticed."""
 
 STORED_DISTANCES: Final = 1e-12
-"""By what part of itself a stored distance may differ. Mostly by less than 1e-15; near the opposite side of the earth the arc
-sine makes more of a last bit."""
+"""By what part of itself a stored distance may differ. Mostly by less than 1e-15; near the opposite side of the earth
+the arc sine makes more of a last bit."""
 
 DIFFERENCES: Final = (
     Difference("DIRTYGET", "reads the asked member's state", "the cheap read beside GET, which is linearizable here"),
