@@ -10,6 +10,7 @@ from raftkv.machines.redis.registry import ROWS
 from tests.machines import (
     test_bitmaps,
     test_counters,
+    test_dumping,
     test_expiry,
     test_geo,
     test_hashes,
@@ -18,6 +19,7 @@ from tests.machines import (
     test_keyspace,
     test_lcs,
     test_lists,
+    test_objects,
     test_ranges,
     test_scan,
     test_sets,
@@ -33,6 +35,7 @@ pytestmark = pytest.mark.redis
 MODULES = (
     test_bitmaps,
     test_counters,
+    test_dumping,
     test_expiry,
     test_geo,
     test_hashes,
@@ -41,6 +44,7 @@ MODULES = (
     test_keyspace,
     test_lcs,
     test_lists,
+    test_objects,
     test_ranges,
     test_scan,
     test_sets,

@@ -33,6 +33,9 @@ STORED_DISTANCES: Final = 1e-12
 """By what part of itself a stored distance may differ. Mostly by less than 1e-15; near the opposite side of the earth
 the arc sine makes more of a last bit."""
 
+ENCODINGS_OF_RAW: Final = frozenset({b"raw", b"embstr", b"int"})
+"""What OBJECT ENCODING may say here where Redis says "raw"."""
+
 DIFFERENCES: Final = (
     Difference("DIRTYGET", "reads the asked member's state", "the cheap read beside GET, which is linearizable here"),
     Difference("expiry", "a key is gone at its deadline, in Redis 1 ms later", "one comparison for log time and heap"),
@@ -53,6 +56,23 @@ DIFFERENCES: Final = (
     Difference(
         "APPEND, SETRANGE, SETBIT, BITFIELD", "copy the string", "a string is an immutable bytes object, to be small"
     ),
+    Difference(
+        "OBJECT ENCODING of a string",
+        "follows from its content alone; in Redis one that APPEND, SETRANGE, SETBIT ... made is raw until it is loaded",
+        "a string is a plain bytes object, to be small",
+    ),
+    Difference("OBJECT IDLETIME", "0", "as for TOUCH: no access times are kept"),
+    Difference("MEMORY USAGE", "what the value takes up here", "an estimate, as in Redis"),
+    Difference(
+        "CONFIG SET of thresholds of encodings",
+        "goes through the log, for all members, and stays; not inside MULTI",
+        "members must agree on encodings",
+    ),
+    Difference(
+        "list-max-listpack-size, list-compress-depth",
+        "fixed",
+        "lists are not made of listpacks here; seen in DUMP only",
+    ),
     Difference("proto-max-bulk-len", "fixed at 512 MiB", "members must agree on which commands are refused"),
     Difference("SORT, SORT_RO of a sorted set", "leave its encoding as it is", "a read changes no state here"),
     Difference("SORT, SORT_RO with ALPHA and BY", "equal texts keep their order", "in Redis it is chance"),
@@ -63,6 +83,23 @@ DIFFERENCES: Final = (
         "Redis takes the sine of its C library; members whose libraries differ must store the same",
     ),
     Difference("LCS", "the first string is at most 256 KiB", "a read must not stop the member for long"),
+    Difference(
+        "DUMP of a hash or set that is not compact, of a list and of a set of integers",
+        "other bytes, of which RESTORE makes the same: members in the order in which they came, a list cut as if "
+        "pushed at its right end, integers as narrow as they are",
+        "in Redis the bytes depend on how the value came about, and on chance",
+    ),
+    Difference(
+        "DUMP of a long value",
+        "at most 256 KiB of it are compressed, the rest stands as it is",
+        "a read must not stop the member for long",
+    ),
+    Difference(
+        "RESTORE",
+        "payloads are always checked, as with `sanitize-dump-payload yes`; their compressed strings may become 512 MiB "
+        "together; IDLETIME and FREQ are checked and forgotten; streams are bad data",
+        "nothing that comes may break a member later; there is no eviction",
+    ),
     Difference("patterns", "at most 8 KiB", "as for LCS: they are compiled"),
     Difference(
         "error texts that quote arguments",
@@ -70,6 +107,11 @@ DIFFERENCES: Final = (
         "an error is text, and travels between members as text",
     ),
     Difference("options with a NUL inside", "are unknown", "Redis compares them as C strings, up to the NUL"),
+    Difference(
+        "SUBSCRIBE, PSUBSCRIBE",
+        "only the events of SENTINEL, such as +switch-master; all else is refused",
+        "there is no publish/subscribe yet, and a refusal is better than silence for ever",
+    ),
     Difference(
         "subscriptions inside MULTI",
         "refused, as RAFT.* are; what would wait for others is an error in EXEC's reply",

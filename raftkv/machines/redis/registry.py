@@ -12,6 +12,7 @@ from raftkv.machines.interface import Command, command_table
 from raftkv.machines.redis import (
     bitmaps,
     counters,
+    dumping,
     expiry,
     geo,
     geo_search,
@@ -21,6 +22,7 @@ from raftkv.machines.redis import (
     keyspace,
     lcs,
     lists,
+    objects,
     ranges,
     scan,
     set_algebra,
@@ -50,9 +52,11 @@ ROWS: Final[tuple[Command, ...]] = (
     *geo.ROWS,
     *geo_search.ROWS,
     *keys.ROWS,
+    *objects.ROWS,
     *scan.ROWS,
     *expiry.ROWS,
     *keyspace.ROWS,
+    *dumping.ROWS,
 )
 
 COMMANDS: Final[Mapping[bytes, Command]] = command_table(ROWS)
