@@ -84,7 +84,7 @@ def seen(number: int) -> Any:
     return [number, SHAPES[number % len(SHAPES)][1]] if number % 2 else SHAPES[number // 2 % len(SHAPES)][1]
 
 
-@settings(max_examples=150, deadline=None, derandomize=True, database=None)
+@settings(max_examples=150, derandomize=True, database=None)
 @given(
     pipelines=st.lists(st.tuples(st.integers(1, 6), st.booleans()), min_size=1, max_size=12),
     cuts=st.lists(st.integers(1, 40), max_size=60),

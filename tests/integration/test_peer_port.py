@@ -346,7 +346,7 @@ def _damaged(draw: st.DrawFn) -> bytes:
     return bytes(data)
 
 
-@settings(max_examples=120, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+@settings(max_examples=120, derandomize=True, suppress_health_check=list(HealthCheck), database=None)
 @example(frame(b"\xdd\xff\xff\xff\xff"))
 @example(frame(b"\x96\x03" + b"\xcf" + b"\xff" * 8))
 @given(st.one_of(st.binary(max_size=200).map(frame), _damaged(), st.binary(min_size=8, max_size=300)))

@@ -92,7 +92,7 @@ class Twin(RuleBasedStateMachine):
 
 
 TestTwin: Any = Twin.TestCase
-TestTwin.settings = settings(max_examples=60, stateful_step_count=30, deadline=None, derandomize=True)
+TestTwin.settings = settings(max_examples=60, stateful_step_count=30, derandomize=True)
 
 
 @given(st.lists(ELEMENT))

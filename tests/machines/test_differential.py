@@ -26,7 +26,7 @@ def test_every_row_has_a_strategy() -> None:
     assert set(LINES) == {row.name for row in ROWS} - ONLY_HERE
 
 
-@settings(max_examples=250, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=250, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(sequence=sequences)
 def test_replies_agree(redis: RespConnection, sequence: list[tuple[int, Argv]]) -> None:
     redis.call(b"FLUSHALL")

@@ -227,7 +227,7 @@ def test_a_large_sweep_goes_in_slices_and_what_is_left_is_invisible() -> None:
     assert client.call(b"DBSIZE") == 1
 
 
-@settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(first=st.one_of(list(LINES.values())), sequence=sequences)
 def test_an_overdue_key_is_a_missing_key_to_every_command(first: Argv, sequence: list[tuple[int, Argv]]) -> None:
     unswept, clean = MachineClient(), MachineClient()

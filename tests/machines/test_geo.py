@@ -233,7 +233,7 @@ def test_case(case: Case) -> None:
 # Geohashes
 
 
-@settings(deadline=None, derandomize=True)
+@settings(derandomize=True)
 @given(st.integers(0, 2**26 - 1), st.integers(0, 2**26 - 1))
 def test_bits_alternate(x: int, y: int) -> None:
     longitude, latitude = (
@@ -282,7 +282,7 @@ def test_what_is_stored_does_not_depend_on_the_c_library(monkeypatch: pytest.Mon
 # The nearest
 
 
-@settings(deadline=None, derandomize=True)
+@settings(derandomize=True)
 @given(st.lists(st.integers(0, 9).map(float), max_size=120), st.integers(1, 60))
 def test_the_first_in_order(keys: list[float], count: int) -> None:
     found = first_in_order(keys, count)

@@ -39,14 +39,14 @@ def test_known_ones(function: Callable[[float], float], number: float, expected:
     assert function(number) == expected
 
 
-@settings(deadline=None, derandomize=True)
+@settings(derandomize=True)
 @given(ANGLES)
 def test_sine_and_cosine_are_rounded_once(angle: float) -> None:
     assert sine(angle) == float(_series(Decimal(angle), 1))
     assert cosine(angle) == float(_series(Decimal(angle), 0))
 
 
-@settings(deadline=None, derandomize=True)
+@settings(derandomize=True)
 @given(NUMBERS)
 def test_arc_sine_is_next_to_the_librarys(number: float) -> None:
     assert abs(arc_sine(number) - math.asin(number)) <= math.ulp(math.asin(number))

@@ -389,7 +389,7 @@ def test_every_command_that_writes_takes_part_below() -> None:
     assert {row.name for row in ROWS if row.kind is Kind.WRITE} <= set(LINES)
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(
     before=sequences,
     between=st.lists(st.one_of(list(LINES.values())), min_size=20, max_size=80),
@@ -442,7 +442,7 @@ def digest(machine: RedisMachine) -> int:
     return sum(machine.digests()) % HASH_MODULUS
 
 
-@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(sequence=sequences)
 def test_a_digest_is_of_its_first_moment_and_knows_no_order(sequence: list[tuple[int, Argv]]) -> None:
     """However much is written between its parts."""

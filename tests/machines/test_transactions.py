@@ -452,7 +452,7 @@ STEPS = st.one_of(
 )
 
 
-@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(lines=sequences, steps=st.lists(st.tuples(st.integers(0, 60), STEPS), max_size=20), cut=st.integers(0, 60))
 def test_members_agree_however_they_came_by_the_state(lines: Any, steps: Any, cut: int) -> None:
     """One member carries everything out; one begins with a snapshot from the middle, and has an index of its keys."""

@@ -207,7 +207,7 @@ class LogBesideTwin(RuleBasedStateMachine):
 
 
 TestLogBesideTwin = LogBesideTwin.TestCase
-TestLogBesideTwin.settings = settings(max_examples=60, stateful_step_count=40, deadline=None, derandomize=True)
+TestLogBesideTwin.settings = settings(max_examples=60, stateful_step_count=40, derandomize=True)
 
 
 def test_a_commit_hint_beyond_the_recovered_log_is_cut_to_it() -> None:

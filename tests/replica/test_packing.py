@@ -27,7 +27,7 @@ _REPLIES = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@settings(max_examples=300, derandomize=True, database=None)
 @given(_REPLIES)
 def test_there_and_back(reply: Reply) -> None:
     again = unpack(pack(reply))

@@ -363,7 +363,7 @@ class Twin:
         return self.counter
 
 
-@settings(max_examples=200, deadline=None, derandomize=True, database=None)
+@settings(max_examples=200, derandomize=True, database=None)
 @given(replies_max=st.integers(1, 4), seqs=st.lists(st.integers(1, 9), max_size=30), restored_at=st.integers(0, 30))
 def test_twin(replies_max: int, seqs: list[int], restored_at: int) -> None:
     log, twin = Log(replies_max=replies_max), Twin(replies_max)
@@ -415,7 +415,7 @@ def test_lower_limits_drop_many_replies_in_one_pass() -> None:
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_snapshot_is_the_state_at_its_begin_whatever_comes_between_its_slices(data: st.DataObject) -> None:
     log = Log(sessions_max=20, replies_max=3)
     lines = st.sampled_from(

@@ -180,7 +180,7 @@ CHOICES = st.lists(st.tuples(st.integers(0, 1), st.booleans(), ACTIONS), min_siz
 
 
 @pytest.mark.redis
-@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(lines=sequences, choices=CHOICES)
 def test_drawn_sequences_of_two_clients(redis_port: int, lines: Any, choices: Any) -> None:
     """Commands of all families, alone and in transactions; each EXEC's replies are judged one by one."""

@@ -107,7 +107,7 @@ def small_histories(draw: st.DrawFn) -> list[KeyOperation]:
     return history(*told)
 
 
-@settings(max_examples=400, deadline=None, derandomize=True, database=None)
+@settings(max_examples=400, derandomize=True, database=None)
 @given(small_histories())
 def test_it_agrees_with_trying_every_order(operations: list[KeyOperation]) -> None:
     try:

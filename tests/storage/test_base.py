@@ -259,5 +259,5 @@ class Twin(RuleBasedStateMachine):
         shutil.rmtree(self.directory)
 
 
-Twin.TestCase.settings = settings(max_examples=60, stateful_step_count=25, deadline=None, derandomize=True)
+Twin.TestCase.settings = settings(max_examples=60, stateful_step_count=25, derandomize=True)
 TestTwin = Twin.TestCase

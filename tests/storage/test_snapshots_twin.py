@@ -126,4 +126,4 @@ class Twin(RuleBasedStateMachine):
 
 
 TestTwin = Twin.TestCase
-TestTwin.settings = settings(max_examples=60, stateful_step_count=20, deadline=None, derandomize=True)
+TestTwin.settings = settings(max_examples=60, stateful_step_count=20, derandomize=True)

@@ -113,5 +113,5 @@ def scatter(path: str, data: bytes, offset: int, arrived: list[bool]) -> None:
     files.close(fd)
 
 
-Twin.TestCase.settings = settings(max_examples=60, stateful_step_count=25, deadline=None, derandomize=True)
+Twin.TestCase.settings = settings(max_examples=60, stateful_step_count=25, derandomize=True)
 TestTwin = Twin.TestCase

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 # The same examples every time, and no clock: a busy machine is not a failure.
-steady = settings(deadline=None, derandomize=True, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+steady = settings(derandomize=True, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 
 Exchange = Callable[[bytes], bytes]
 

@@ -8,13 +8,14 @@ of such lists and knows how many pairs lie before each.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from math import inf, nextafter
 from struct import Struct
 from typing import Any, Final, NamedTuple, Self
 
 from sortedcontainers import SortedList
 
+from raftkv.machines.redis.graveyard import bury_parts
 from raftkv.machines.redis.keyed import Keyed
 from raftkv.machines.redis.sizes import block_bytes
 from raftkv.machines.redis.thresholds import Thresholds
@@ -61,6 +62,12 @@ class SortedSet(Keyed[float]):
         super().__init__(members, is_compact=is_compact)
         pairs = [(score, name) for name, score in self.members.items()]
         self._order: Any = sorted(pairs) if is_compact else SortedList(pairs)
+
+    def __del__(self, bury_parts: Callable[[list[list[Any]]], None] = bury_parts) -> None:
+        # Bound early, as in `Keyed`. Both hold the names; the pairs are the order's alone.
+        if not self.is_compact:
+            bury_parts(self._order._lists)
+        super().__del__()
 
     @classmethod
     def made_of(cls, members: dict[bytes, float], thresholds: Thresholds) -> Self:

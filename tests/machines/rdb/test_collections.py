@@ -29,7 +29,7 @@ def test_known_bytes_of_a_listpack() -> None:
     )
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=100, derandomize=True)
 @given(elements=elements)
 def test_round_trips(elements: list[bytes]) -> None:
     assert listpack.unpack(listpack.pack(elements)) == elements

@@ -17,7 +17,7 @@ texts = st.lists(st.tuples(pieces, st.integers(1, 4)), min_size=1, max_size=12).
 )
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=200, derandomize=True)
 @given(text=texts)
 def test_what_is_packed_can_be_unpacked(text: bytes) -> None:
     packed = compress(text, 2 * len(text) + 8)
@@ -25,7 +25,7 @@ def test_what_is_packed_can_be_unpacked(text: bytes) -> None:
     assert decompress(packed, len(text)) == text
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=200, derandomize=True)
 @given(text=texts, most=st.integers(1, 600))
 def test_nothing_is_longer_than_allowed(text: bytes, most: int) -> None:
     packed = compress(text, most)
@@ -39,7 +39,7 @@ def test_known_bytes() -> None:
     assert decompress(b"\x02abc\x40\x02\x00!", 8) == b"abcabca!"
 
 
-@settings(max_examples=500, deadline=None, derandomize=True)
+@settings(max_examples=500, derandomize=True)
 @given(packed=st.binary(max_size=40), length=st.integers(1, 400))
 def test_anything_is_unpacked_or_refused(packed: bytes, length: int) -> None:
     with suppress(Malformed):
