@@ -29,6 +29,9 @@ UNORDERED: Final = frozenset({"keys", "scan", "hkeys", "hvals", "hgetall", "hsca
 OVERDUE_COUNTED: Final = frozenset({"dbsize", "randomkey"})
 """Commands that show, in Redis, keys whose deadline has passed unnoticed."""
 
+ENCODINGS_OF_RAW: Final = frozenset({b"raw", b"embstr", b"int"})
+"""What OBJECT ENCODING may say here where Redis says "raw"."""
+
 DIFFERENCES: Final = (
     Difference("DIRTYGET", "reads the asked member's state", "the cheap read beside GET, which is linearizable here"),
     Difference("expiry", "a key is gone at its deadline, in Redis 1 ms later", "one comparison for log time and heap"),
@@ -48,6 +51,23 @@ DIFFERENCES: Final = (
     Difference("TOUCH", "only counts", "access times would be written by reads, which change no state here"),
     Difference(
         "APPEND, SETRANGE, SETBIT, BITFIELD", "copy the string", "a string is an immutable bytes object, to be small"
+    ),
+    Difference(
+        "OBJECT ENCODING of a string",
+        "follows from its content alone; in Redis one that APPEND, SETRANGE, SETBIT ... made is raw until it is loaded",
+        "a string is a plain bytes object, to be small",
+    ),
+    Difference("OBJECT IDLETIME", "0", "as for TOUCH: no access times are kept"),
+    Difference("MEMORY USAGE", "what the value takes up here", "an estimate, as in Redis"),
+    Difference(
+        "CONFIG SET of thresholds of encodings",
+        "goes through the log, for all members, and stays; not inside MULTI",
+        "members must agree on encodings",
+    ),
+    Difference(
+        "list-max-listpack-size, list-compress-depth",
+        "fixed",
+        "lists are not made of listpacks here; seen in DUMP only",
     ),
     Difference("proto-max-bulk-len", "fixed at 512 MiB", "members must agree on which commands are refused"),
     Difference("SORT, SORT_RO of a sorted set", "leave its encoding as it is", "a read changes no state here"),
