@@ -91,7 +91,7 @@ def test_what_watches_or_copies_the_server_is_told_that_it_cannot(shell: Shell) 
 
 
 @pytest.mark.parametrize(
-    "flags, shown",
+    ("flags", "shown"),
     [
         (["--stat", "-i", "0.02"], "(+1)"),
         (["--latency"], "(3 samples)"),

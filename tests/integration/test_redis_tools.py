@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -94,6 +95,15 @@ def test_bigkeys(filled: Member) -> None:
     assert "4 strings with " in output
 
 
+def test_memkeys(filled: Member) -> None:
+    """It asks MEMORY USAGE of every key."""
+    output = cli(filled, "--memkeys")
+    assert "Sampled 8 keys in the keyspace!" in output
+    for key, kind in [("list", "list"), ("hash", "hash"), ("set", "set"), ("zset", "zset"), ("hyperloglog", "string")]:
+        assert re.search(rf"Biggest +{kind} found '\"{key}\"' has [1-9][0-9]* bytes", output), output
+    assert "Biggest string" in cli(filled, "--memkeys-samples", "3")
+
+
 def test_forms_of_output(filled: Member) -> None:
     assert cli(filled, "--csv", "lrange", "list", "0", "1") == '"1","2"\n'
     assert cli(filled, "-d", "|", "lrange", "list", "0", "2") == "1|2|3\n"
@@ -129,7 +139,7 @@ def test_latency(member: Member) -> None:
 
 
 @pytest.mark.parametrize(
-    "flags, error",
+    ("flags", "error"),
     [
         (["monitor"], b"ERR unknown command 'monitor'"),
         (["eval", "return 1", "0"], b"ERR unknown command 'eval', with args beginning with: 'return 1' '0' "),
