@@ -216,12 +216,11 @@ def test_health_checks(member: Member, protocol: int) -> None:
         client.connection_pool.release(connection)
         with client.pubsub(ignore_subscribe_messages=True) as events:
             events.subscribe("+switch-master")
-            assert events.get_message(timeout=10) is None
+            assert events.get_message(timeout=10) is None, "that it has subscribed"
             events.connection.next_health_check = 0
-            events.check_health()
-            assert events.health_check_response_counter == 1
-            assert events.get_message(timeout=10) is None
-            assert events.health_check_response_counter == 0, "it was answered"
+            assert events.get_message(timeout=10) is None, "the answer to PING"
+            assert events.health_check_response_counter == 0
+            assert events.connection.next_health_check > 0
 
 
 def test_a_lock_is_taken_but_cannot_be_given_back(client: Any) -> None:
