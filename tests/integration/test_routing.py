@@ -7,6 +7,7 @@ asks for the slots, looks for the master) is its own business.
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import subprocess
@@ -33,6 +34,14 @@ pytestmark = [
     # redis-py leaves sockets of members that it has given up to the garbage collector.
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def collected() -> Iterator[None]:
+    """Those sockets are collected here, where nobody minds, and not in the middle of another file's test."""
+    yield
+    gc.collect()
+
 
 FAILOVERS = int(os.environ.get("TEST_FAILOVERS", "3"))
 

@@ -10,6 +10,7 @@ from raftkv.machines.redis.registry import ROWS
 from tests.machines import (
     test_bitmaps,
     test_counters,
+    test_dumping,
     test_expiry,
     test_hashes,
     test_hyperloglog,
@@ -33,6 +34,7 @@ pytestmark = pytest.mark.redis
 MODULES = (
     test_bitmaps,
     test_counters,
+    test_dumping,
     test_expiry,
     test_hashes,
     test_hyperloglog,

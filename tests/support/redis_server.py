@@ -176,4 +176,6 @@ def as_resp2(reply: Any) -> Any:
         return int(reply)
     if isinstance(reply, Verbatim):
         return reply.text
+    if isinstance(reply, Error):
+        return Error(reply.text.encode("utf-8", "surrogateescape").decode(errors="replace"))  # as RespConnection does
     return b"%.17g" % reply if isinstance(reply, float) else reply

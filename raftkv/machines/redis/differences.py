@@ -74,6 +74,23 @@ DIFFERENCES: Final = (
     Difference("SORT, SORT_RO with ALPHA and BY", "equal texts keep their order", "in Redis it is chance"),
     Difference("PFCOUNT", "does not keep its result in the key", "a read changes no state here"),
     Difference("LCS", "the first string is at most 256 KiB", "a read must not stop the member for long"),
+    Difference(
+        "DUMP of a hash or set that is not compact, of a list and of a set of integers",
+        "other bytes, of which RESTORE makes the same: members in the order in which they came, a list cut as if "
+        "pushed at its right end, integers as narrow as they are",
+        "in Redis the bytes depend on how the value came about, and on chance",
+    ),
+    Difference(
+        "DUMP of a long value",
+        "at most 256 KiB of it are compressed, the rest stands as it is",
+        "a read must not stop the member for long",
+    ),
+    Difference(
+        "RESTORE",
+        "payloads are always checked, as with `sanitize-dump-payload yes`; their compressed strings may become 512 MiB "
+        "together; IDLETIME and FREQ are checked and forgotten; streams are bad data",
+        "nothing that comes may break a member later; there is no eviction",
+    ),
     Difference("patterns", "at most 8 KiB", "as for LCS: they are compiled"),
     Difference(
         "error texts that quote arguments",

@@ -12,6 +12,7 @@ from raftkv.machines.interface import Command, command_table
 from raftkv.machines.redis import (
     bitmaps,
     counters,
+    dumping,
     expiry,
     hashes,
     hyperloglog,
@@ -51,6 +52,7 @@ ROWS: Final[tuple[Command, ...]] = (
     *scan.ROWS,
     *expiry.ROWS,
     *keyspace.ROWS,
+    *dumping.ROWS,
 )
 
 COMMANDS: Final[Mapping[bytes, Command]] = command_table(ROWS)
