@@ -15,7 +15,19 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
 from typing import Any, Final
 
-from raftkv.machines.replies import OK, Encoded, Error, NullArray, Pairs, Push, Reply, SetReply, Simple, Verbatim
+from raftkv.machines.replies import (
+    OK,
+    Encoded,
+    Error,
+    NullArray,
+    Pairs,
+    Push,
+    Reply,
+    SetReply,
+    Simple,
+    SpelledDouble,
+    Verbatim,
+)
 
 ITEMS_MAX: Final = 8192
 """So many items are encoded at a time: about a millisecond's work."""
@@ -154,7 +166,14 @@ def _write_bool(out: list[bytes], reply: bool, resp3: bool) -> None:
 
 
 def _write_float(out: list[bytes], reply: float, resp3: bool) -> None:
-    text = double_text(reply)
+    _write_double(out, double_text(reply), resp3)
+
+
+def _write_spelled_double(out: list[bytes], reply: SpelledDouble, resp3: bool) -> None:
+    _write_double(out, reply.text, resp3)
+
+
+def _write_double(out: list[bytes], text: bytes, resp3: bool) -> None:
     if resp3:
         out.append(b",%b\r\n" % text)
     else:
@@ -265,6 +284,7 @@ _WRITERS: Final[dict[type, _Writer]] = {
     Push: _write_push,
     Encoded: _write_encoded,
     Verbatim: _write_verbatim,
+    SpelledDouble: _write_spelled_double,
 }
 
 

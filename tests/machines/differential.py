@@ -13,7 +13,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from raftkv.machines.redis.differences import ENCODINGS_OF_RAW, UNORDERED
+from raftkv.machines.redis.differences import ENCODINGS_OF_RAW, STORED_DISTANCES, UNORDERED
 from raftkv.machines.redis.rdb.payload import value_of
 from raftkv.machines.redis.rdb.types import HASH, LIST_QUICKLIST_2, SET, SET_INTSET
 from raftkv.machines.redis.thresholds import Thresholds
@@ -22,6 +22,7 @@ from tests.machines.lines import (
     bitmaps,
     dumping,
     generic,
+    geo,
     hashes,
     hyperloglog,
     lists,
@@ -35,7 +36,7 @@ from tests.machines.words import DATABASES, KEYS, Argv, value
 
 __all__ = ["DATABASES", "KEYS", "LINES", "Argv", "same_reply", "sequences", "sequences_about"]
 
-TYPES: tuple[Any, ...] = (strings, hashes, sets, lists, zsets, bitmaps, sort, hyperloglog, dumping)
+TYPES: tuple[Any, ...] = (strings, hashes, sets, lists, zsets, bitmaps, sort, hyperloglog, dumping, geo)
 REMAINING_SLACK_MS = 30_000
 NOT_NUMBERS = Error("ERR One or more scores can't be converted into double")
 
@@ -74,6 +75,8 @@ def same_reply(argv: Argv, ours: Any, theirs: Any) -> bool:
         return bool(_sorted(ours) == _sorted(theirs))
     if name in _TIME_SCALE_MS and type(ours) is type(theirs) is int and min(ours, theirs) >= 0:
         return bool(abs(ours - theirs) * _TIME_SCALE_MS[name] <= REMAINING_SLACK_MS)
+    if argv[1:2] == [geo.FAR] and isinstance(ours, list) and isinstance(theirs, list):
+        return len(ours) == len(theirs) and all(map(_same_or_near, ours, theirs))
     if name in (b"sort", b"sort_ro") and theirs == NOT_NUMBERS:
         return True  # see lines/sort.py
     if name == b"dump" and isinstance(ours, bytes) and isinstance(theirs, bytes):
@@ -95,6 +98,10 @@ def _digest(payload: bytes) -> list[bytes]:
     value = value_of(payload, Thresholds())
     assert not isinstance(value, bytes)
     return list(value.digest_parts())
+
+
+def _same_or_near(ours: bytes, theirs: bytes) -> bool:
+    return ours == theirs or abs(float(ours) - float(theirs)) <= STORED_DISTANCES * float(theirs)
 
 
 def _sorted(reply: Any) -> Any:

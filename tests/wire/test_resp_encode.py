@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftkv.machines.replies import NULL_ARRAY, OK, Error, Pairs, Push, Reply, SetReply, Simple, Verbatim
+from raftkv.machines.replies import NULL_ARRAY, OK, Error, Pairs, Push, Reply, SetReply, Simple, SpelledDouble, Verbatim
 from raftkv.wire.resp_encode import (
     ITEMS_MAX,
     HugeReply,
@@ -58,6 +58,7 @@ TABLE: list[tuple[Reply, bytes, bytes]] = [
     (SetReply([b"a", 1.5]), b"*2\r\n$1\r\na\r\n$3\r\n1.5\r\n", b"~2\r\n$1\r\na\r\n,1.5\r\n"),
     (Push([b"message", b"c"]), b"*2\r\n$7\r\nmessage\r\n$1\r\nc\r\n", b">2\r\n$7\r\nmessage\r\n$1\r\nc\r\n"),
     (Verbatim(b"some text"), b"$9\r\nsome text\r\n", b"=13\r\ntxt:some text\r\n"),
+    (SpelledDouble(b"0.00000268"), b"$10\r\n0.00000268\r\n", b",0.00000268\r\n"),
     (Verbatim(b"# x", "mkd"), b"$3\r\n# x\r\n", b"=7\r\nmkd:# x\r\n"),
 ]  # fmt: skip
 

@@ -29,6 +29,10 @@ UNORDERED: Final = frozenset({"keys", "scan", "hkeys", "hvals", "hgetall", "hsca
 OVERDUE_COUNTED: Final = frozenset({"dbsize", "randomkey"})
 """Commands that show, in Redis, keys whose deadline has passed unnoticed."""
 
+STORED_DISTANCES: Final = 1e-12
+"""By what part of itself a stored distance may differ. Mostly by less than 1e-15; near the opposite side of the earth
+the arc sine makes more of a last bit."""
+
 ENCODINGS_OF_RAW: Final = frozenset({b"raw", b"embstr", b"int"})
 """What OBJECT ENCODING may say here where Redis says "raw"."""
 
@@ -73,6 +77,11 @@ DIFFERENCES: Final = (
     Difference("SORT, SORT_RO of a sorted set", "leave its encoding as it is", "a read changes no state here"),
     Difference("SORT, SORT_RO with ALPHA and BY", "equal texts keep their order", "in Redis it is chance"),
     Difference("PFCOUNT", "does not keep its result in the key", "a read changes no state here"),
+    Difference(
+        "GEORADIUS, GEORADIUSBYMEMBER and GEOSEARCHSTORE that store distances",
+        "one distance in some hundred differs in the last of its 17 digits",
+        "Redis takes the sine of its C library; members whose libraries differ must store the same",
+    ),
     Difference("LCS", "the first string is at most 256 KiB", "a read must not stop the member for long"),
     Difference(
         "DUMP of a hash or set that is not compact, of a list and of a set of integers",
