@@ -111,6 +111,15 @@ def test_bitmaps_and_hyperloglogs(client: Any) -> None:
     assert 95 <= client.pfcount("all", "seen") <= 105
 
 
+def test_places(client: Any) -> None:
+    assert client.geoadd("g", (13.361389, 38.115556, "Palermo", 15.087269, 37.502669, "Catania")) == 2
+    assert client.geodist("g", "Palermo", "Catania", unit="km") == pytest.approx(166.2742)
+    assert client.geohash("g", "Palermo") == ["sqc8b49rny0"]
+    assert client.geopos("g", "Palermo", "missing") == [pytest.approx((13.361389, 38.115556), abs=1e-5), None]
+    found = client.geosearch("g", member="Palermo", radius=200, unit="km", sort="ASC", withdist=True)
+    assert [list(place) for place in found] == [["Palermo", 0.0], ["Catania", pytest.approx(166.2742)]]
+
+
 def test_keys_of_every_type(client: Any) -> None:
     client.rpush("l", 3, 1, 2)
     client.mset({"weight_1": 30, "weight_2": 20, "weight_3": 10})

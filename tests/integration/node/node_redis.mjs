@@ -107,6 +107,17 @@ test("HyperLogLog", async () => {
   assert.equal(await client.pfCount("merged"), estimate);
 });
 
+test("places", async () => {
+  const cities = [
+    { longitude: 13.361389, latitude: 38.115556, member: "Palermo" },
+    { longitude: 15.087269, latitude: 37.502669, member: "Catania" },
+  ];
+  assert.equal(await client.geoAdd("g", cities), 2);
+  assert.ok(Math.abs((await client.geoDist("g", "Palermo", "Catania", "km")) - 166.2742) < 0.001);
+  const around = await client.geoSearchWith("g", cities[0], { radius: 100, unit: "km" }, ["WITHDIST"]);
+  assert.deepEqual(around.map(({ member }) => member), ["Palermo"]);
+});
+
 test("walking over all keys", async () => {
   const keys = Array.from({ length: 500 }, (_, number) => `item:${number}`);
   await client.mSet(Object.fromEntries(keys.map((key) => [key, "x"])));
