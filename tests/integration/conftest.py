@@ -18,6 +18,15 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         yield cluster
 
 
+@pytest.fixture(scope="module")
+def redirecting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """As `cluster`, but members that do not lead send clients to the leader, as in Redis Cluster."""
+    with Cluster(tmp_path_factory.mktemp("redirecting"), 3, "--client-routing", "redirect") as cluster:
+        cluster.wait_leader()
+        wait_until("all answer", lambda: all(member.status() for member in cluster))
+        yield cluster
+
+
 @pytest.fixture
 def leader(cluster: Cluster) -> Member:
     return cluster.wait_leader()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -46,13 +46,6 @@ def scripts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return directory
-
-
-@pytest.fixture(scope="module")
-def redirecting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with Cluster(tmp_path_factory.mktemp("redirecting"), 3, "--client-routing", "redirect") as cluster:
-        cluster.wait_leader()
-        yield cluster
 
 
 def run_script(scripts: Path, name: str, *argv: str) -> None:

@@ -139,13 +139,6 @@ def ride_through_failovers(cluster: Cluster, make: Callable[[], tuple[Any, Any]]
 # Redis Cluster
 
 
-@pytest.fixture(scope="module")
-def redirecting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with Cluster(tmp_path_factory.mktemp("redirecting"), 3, "--client-routing", "redirect") as cluster:
-        cluster.wait_leader()
-        yield cluster
-
-
 def cluster_client(cluster: Cluster, **more: Any) -> RedisCluster:
     nodes = [ClusterNode("127.0.0.1", member.port) for member in cluster]
     return RedisCluster(startup_nodes=nodes, socket_timeout=5, **more)
