@@ -6,14 +6,24 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.integration.cluster import Cluster, Member
+from tests.integration.cluster import Cluster, Member, wait_until
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Three members with default settings, of whom one leads. Whoever kills one starts it again."""
+    """Three members with default settings, of whom one leads; all answer. Whoever kills one starts it again."""
     with Cluster(tmp_path_factory.mktemp("cluster")) as cluster:
         cluster.wait_leader()
+        wait_until("all answer", lambda: all(member.status() for member in cluster))
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def redirecting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """As `cluster`, but members that do not lead send clients to the leader, as in Redis Cluster."""
+    with Cluster(tmp_path_factory.mktemp("redirecting"), 3, "--client-routing", "redirect") as cluster:
+        cluster.wait_leader()
+        wait_until("all answer", lambda: all(member.status() for member in cluster))
         yield cluster
 
 

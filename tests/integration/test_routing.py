@@ -7,11 +7,14 @@ asks for the slots, looks for the master) is its own business.
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,7 +25,8 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 from tests.integration.cluster import Cluster, Member, wait_until
-from tests.integration.test_redis_tools import cli
+from tests.integration.terminal import Terminal
+from tests.integration.test_redis_tools import cli, run
 from tests.integration.workload import Running
 
 pytestmark = [
@@ -30,6 +34,14 @@ pytestmark = [
     # redis-py leaves sockets of members that it has given up to the garbage collector.
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def collected() -> Iterator[None]:
+    """Those sockets are collected here, where nobody minds, and not in the middle of another file's test."""
+    yield
+    gc.collect()
+
 
 FAILOVERS = int(os.environ.get("TEST_FAILOVERS", "3"))
 
@@ -127,13 +139,6 @@ def ride_through_failovers(cluster: Cluster, make: Callable[[], tuple[Any, Any]]
 # Redis Cluster
 
 
-@pytest.fixture(scope="module")
-def redirecting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with Cluster(tmp_path_factory.mktemp("redirecting"), 3, "--client-routing", "redirect") as cluster:
-        cluster.wait_leader()
-        yield cluster
-
-
 def cluster_client(cluster: Cluster, **more: Any) -> RedisCluster:
     nodes = [ClusterNode("127.0.0.1", member.port) for member in cluster]
     return RedisCluster(startup_nodes=nodes, socket_timeout=5, **more)
@@ -174,6 +179,34 @@ def test_redis_cli_follows_redirections(redirecting: Cluster) -> None:
     assert cli(follower, "-c", "set", "cli", "1") == "OK\n"
     assert cli(follower, "-c", "get", "cli") == "1\n"
     assert cli(follower, stdin=b"READONLY\nGET cli\n") == "OK\n1\n"
+
+
+@pytest.mark.redis
+def test_redis_cli_goes_over_to_the_leader_for_good(redirecting: Cluster, tmp_path: Path) -> None:
+    leader = redirecting.wait_leader()
+    follower = next(member for member in redirecting if member is not leader)
+    with Terminal(tmp_path, "redis-cli", "-c", "-p", str(follower.port)) as terminal:
+        terminal.wait_shown(f"127.0.0.1:{follower.port}> ")
+        terminal.type("incr foo\r")
+        shown = terminal.wait_shown(f"\n127.0.0.1:{leader.port}> ")
+        assert f"-> Redirected to slot [12182] located at 127.0.0.1:{leader.port}" in shown
+
+
+@pytest.mark.redis
+def test_redis_cli_looks_over_the_cluster(redirecting: Cluster) -> None:
+    """`--cluster check` adds up what each member says of the slots; `create` must leave a cluster that is there."""
+    leader = redirecting.wait_leader()
+    wait_until("all know who leads", lambda: all((m.status() or {}).get("leader") == leader.id for m in redirecting))
+    addresses = [f"127.0.0.1:{member.port}" for member in redirecting]
+    for address in addresses:
+        output = run("redis-cli", "--cluster", "check", address)
+        assert "[OK] All nodes agree about slots configuration." in output
+        assert "[OK] All 16384 slots covered." in output
+        assert "2 additional replica(s)" in output
+    command = ["redis-cli", "--cluster", "create", *addresses, "--cluster-yes"]
+    done = subprocess.run(command, capture_output=True, timeout=15, check=False)
+    assert done.returncode == 1
+    assert b"is not empty" in done.stdout
 
 
 # Redis Sentinel

@@ -223,6 +223,15 @@ def test_only_events_of_sentinel_can_be_subscribed_to(client: Client) -> None:
     assert client.ask("get a") is None
 
 
+def test_what_node_redis_subscribes_to_at_a_sentinel(client: Client) -> None:
+    """Refused, it tries again a second later, and does without: no client of it would hear of a failover."""
+    names = [b"switch-master", b"[-+]sdown", b"+slave", b"+sentinel", b"[-+]odown", b"+slave-reconf-done"]
+    client.send([b"PSUBSCRIBE", *names])
+    for count, name in enumerate(names, 1):
+        assert client.receive() == [b"psubscribe", name, count]
+    assert client.ask("subscribe switch-master") == [b"subscribe", b"switch-master", 7]
+
+
 @pytest.mark.parametrize("shown", [list, Push])
 def test_a_new_leader_is_told(three: Cluster, shown: Callable[[Any], Any]) -> None:
     client = three.connect(resp3=shown is Push)

@@ -29,6 +29,11 @@ _MULTIPLIER: Final = 0xC6A4A7935BD1E995
 _SHIFT: Final = 47
 _ZERO_MAX, _VALUE_MAX, _VALUE_RUN_MAX, _LOOK_AHEAD = 64, 32, 4, 5
 
+_ONE_BYTE_LENGTHS: Final = [
+    (byte & 3) + 1 if byte & 0x80 else 0 if byte & 0x40 else (byte & 63) + 1 for byte in range(256)
+]
+"""First byte of a run -> its registers; 0: another byte tells. Looking for a register is most of PFADD's work."""
+
 _REPEATED: Final = [bytes([value]) for value in range(64)]
 
 
@@ -109,14 +114,8 @@ def _raise_sparse(data: bytearray, index: int, value: int, sparse_bytes_max: int
     """None: it must become dense."""
     if value > _VALUE_MAX:
         return None
-    at, first, before = HEADER_BYTES, 0, None
-    while True:
-        if at >= len(data):
-            raise Corrupt
-        size, held, length = _opcode(data, at)
-        if index < first + length:
-            break
-        before, at, first = at, at + size, first + length
+    at, first, before = _find_run(data, index)
+    size, held, length = _opcode(data, at)
     if held >= value:
         return False
     if length == 1:
@@ -130,6 +129,21 @@ def _raise_sparse(data: bytearray, index: int, value: int, sparse_bytes_max: int
         data[at : at + size] = pieces
     _merge_runs(data, HEADER_BYTES if before is None else before)
     return True
+
+
+def _find_run(data: bytearray, index: int) -> tuple[int, int, int | None]:
+    """(where the run of that register is, its first register, where the run before it is). Raises Corrupt."""
+    at, end, before, first = HEADER_BYTES, len(data), None, 0
+    while at < end:
+        length, size = _ONE_BYTE_LENGTHS[data[at]], 1
+        if not length:
+            size, _, length = _opcode(data, at)
+        if index < first + length:
+            return at, first, before
+        first += length
+        before = at
+        at += size
+    raise Corrupt
 
 
 def _opcode(data: bytes | bytearray, at: int) -> tuple[int, int, int]:

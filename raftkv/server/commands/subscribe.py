@@ -14,10 +14,20 @@ from raftkv.machines.redis.rows import MULTIPLE, OPTIONAL, argument
 from raftkv.machines.replies import Error, Push, Reply
 from raftkv.server.commands.rows import local
 from raftkv.server.session import NO_REPLY, NoReply
-from raftkv.server.watch import SWITCH, Subscriptions
+from raftkv.server.watch import Subscriptions
 
 if TYPE_CHECKING:
     from raftkv.server.session import Session
+
+_EVENT_NAMES: Final = (
+    b"dup-sentinel elected-leader failover-detected failover-end failover-end-for-timeout failover-state-reconf-slaves "
+    b"failover-state-select-slave failover-state-send-slaveof-noone new-epoch no-good-slave odown reset-master sdown "
+    b"selected-slave sentinel slave slave-reconf-done slave-reconf-inprog slave-reconf-sent switch-master tilt "
+    b"try-failover"
+)
+_EVENTS: Final = [sign + name for sign in (b"", b"+", b"-") for name in _EVENT_NAMES.split()]
+"""Also without their sign, as Sentinel's manual calls some of them: node-redis would otherwise be refused, try again
+a second later, and not listen at all."""
 
 NOT_AN_EVENT: Final = Error(
     "ERR only the events of SENTINEL, such as +switch-master, can be subscribed to: there is no publish/subscribe yet"
@@ -25,13 +35,13 @@ NOT_AN_EVENT: Final = Error(
 
 
 def subscribe(session: Session, argv: list[bytes]) -> Reply | NoReply:
-    if not all(name.startswith((b"+", b"-")) for name in argv[1:]):
+    if not all(name.startswith((b"+", b"-")) or name in _EVENTS for name in argv[1:]):
         return NOT_AN_EVENT
     return _add(session, argv, is_pattern=False)
 
 
 def psubscribe(session: Session, argv: list[bytes]) -> Reply | NoReply:
-    if not all(name.startswith((b"+", b"-")) or glob_matcher(name)(SWITCH) for name in argv[1:]):
+    if not all(name.startswith((b"+", b"-")) or any(map(glob_matcher(name), _EVENTS)) for name in argv[1:]):
         return NOT_AN_EVENT
     return _add(session, argv, is_pattern=True)
 
