@@ -10,10 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from raftkv.machines.interface import Command, Kind
-from raftkv.machines.replies import Error, Reply, Simple, wrong_arity
+from raftkv.machines.replies import Error, Reply, Simple, unknown_subcommand, wrong_arity
 from raftkv.raft.roles import Role
 from raftkv.replica.screen import OUT_OF_MEMORY
-from raftkv.server.commands.rows import unknown_subcommand
 
 if TYPE_CHECKING:
     from raftkv.server.session import Session

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Final
 from raftkv.machines.interface import Command
 from raftkv.machines.numbers import parse_integer
 from raftkv.machines.redis.rows import MULTIPLE, OPTIONAL, argument
-from raftkv.machines.replies import OK, Error, Reply, SetReply, Verbatim
+from raftkv.machines.replies import OK, Error, Reply, SetReply, Verbatim, shown
 from raftkv.server.commands import kill
 from raftkv.server.commands.kill import client_types
 from raftkv.server.commands.login import NAME_REFUSED, is_printable_name
-from raftkv.server.commands.rows import SYNTAX_ERROR, choice, container, local, shown
+from raftkv.server.commands.rows import SYNTAX_ERROR, choice, container, local
 from raftkv.server.session import NO_REPLY, NoReply
 
 if TYPE_CHECKING:

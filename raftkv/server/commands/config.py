@@ -14,10 +14,10 @@ from raftkv.errors import ConfigError
 from raftkv.machines.interface import Command
 from raftkv.machines.redis.glob import glob_matcher
 from raftkv.machines.redis.rows import MULTIPLE, argument
-from raftkv.machines.replies import OK, Error, Reply
+from raftkv.machines.replies import OK, Error, Reply, shown
 from raftkv.server.commands.config_names import NAMES, BadValue, Name
 from raftkv.server.commands.login import set_authenticated
-from raftkv.server.commands.rows import SYNTAX_ERROR, container, local, shown
+from raftkv.server.commands.rows import SYNTAX_ERROR, container, local
 from raftkv.server.logs import set_level
 from raftkv.settings import Settings
 

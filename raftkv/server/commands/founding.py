@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from raftkv.machines.interface import Command
 from raftkv.machines.redis.rows import MULTIPLE, argument
-from raftkv.machines.replies import Error, Reply
-from raftkv.server.commands.rows import container, local, shown
+from raftkv.machines.replies import Error, Reply, shown
+from raftkv.server.commands.rows import container, local
 from raftkv.server.session import NoReply
 from raftkv.settings import split_address
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from raftkv.machines.interface import Command, Kind
-from raftkv.machines.replies import Error, Reply, Simple, wrong_arity
+from raftkv.machines.replies import Error, Reply, Simple, unknown_subcommand, wrong_arity
 from raftkv.server.session import NoReply
 
 if TYPE_CHECKING:
@@ -91,19 +91,10 @@ def container(
     return local(name, arity, dispatch, subcommands=rows, **more)
 
 
-def unknown_subcommand(name: str, word: bytes) -> Error:
-    return Error(f"ERR unknown subcommand '{shown(word)}'. Try {name.upper()} HELP.")
-
-
 def help_reply(name: str, lines: tuple[str, ...]) -> Reply:
     """Lines of a HELP subcommand, with the first and the last one that all of them have."""
     first = f"{name.upper()} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"
     return [Simple(line) for line in (first, *lines, "HELP", "    Lists the subcommands.")]
-
-
-def shown(word: bytes) -> str:
-    """A client's word, as error texts quote it: its first 128 bytes, as C prints them."""
-    return word[:128].split(b"\0", 1)[0].decode("utf-8", "surrogateescape")
 
 
 def choice(name: str, *tokens: str, **more: Any) -> dict[str, Any]:
