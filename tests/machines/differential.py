@@ -4,7 +4,8 @@ Each type has its file in lines/: `LINES`, name of a command -> a strategy for i
 make keys of that type. A sequence is mostly about one type, or it would hardly ever meet keys of the right one; lines
 of all other types come among them, since they must be refused. What is wrong on purpose comes seldom.
 
-Replies that tell a remaining time are compared with a slack, see `same_reply`.
+`same_reply` judges two replies; differences.py says where an order may differ, and a remaining time has some slack.
+side_by_side.py tells the sequences to two servers.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from typing import Any
 from hypothesis import strategies as st
 
 from raftkv.machines.redis.differences import UNORDERED
-from raftkv.machines.replies import Error
+from raftkv.machines.replies import Error, SetReply
 from tests.machines.lines import bitmaps, generic, hashes, hyperloglog, lists, sets, sort, strings, zsets
 from tests.machines.words import DATABASES, KEYS, Argv, value
 
-__all__ = ["DATABASES", "KEYS", "LINES", "Argv", "same_reply", "sequences", "sequences_about"]
+__all__ = ["DATABASES", "FAMILIES", "KEYS", "LINES", "Argv", "same_reply", "sequences"]
 
 TYPES: tuple[Any, ...] = (strings, hashes, sets, lists, zsets, bitmaps, sort, hyperloglog)
 REMAINING_SLACK_MS = 30_000
@@ -45,24 +46,36 @@ def sequences_about(module: Any, most: int = 60) -> st.SearchStrategy[list[tuple
     return st.lists(st.tuples(_SELECTED, lines), min_size=10, max_size=most)
 
 
-sequences = st.one_of([sequences_about(module) for module in TYPES])
+FAMILIES = {module.__name__.rpartition(".")[2]: sequences_about(module) for module in TYPES}
+"""By the name of the file in lines/."""
+
+sequences = st.one_of(list(FAMILIES.values()))
 
 _TIME_SCALE_MS = {b"ttl": 1000, b"pttl": 1, b"expiretime": 1000, b"pexpiretime": 1}
 
 
 def same_reply(argv: Argv, ours: Any, theirs: Any) -> bool:
-    """Whether two RESP2 replies to one line agree, as far as two servers with two clocks can."""
+    """Whether two replies to one line agree to the last detail, as far as two servers with two clocks can."""
     name = argv[0].lower()
     if name.decode() in UNORDERED:
-        return bool(_sorted(ours) == _sorted(theirs))
+        return _shown(_sorted(ours)) == _shown(_sorted(theirs))
     if name in _TIME_SCALE_MS and type(ours) is type(theirs) is int and min(ours, theirs) >= 0:
         return bool(abs(ours - theirs) * _TIME_SCALE_MS[name] <= REMAINING_SLACK_MS)
     if name in (b"sort", b"sort_ro") and theirs == NOT_NUMBERS:
         return True  # see lines/sort.py
     if name == b"randomkey":
         return type(ours) is type(theirs)
-    return type(ours) is type(theirs) and bool(ours == theirs)
+    return _shown(ours) == _shown(theirs)
+
+
+def _shown(reply: Any) -> str:
+    """Other than `==` it tells 1 from True and from 1.0, at any depth, and maps by the order of their entries."""
+    return repr(reply)
 
 
 def _sorted(reply: Any) -> Any:
-    return sorted(map(_sorted, reply), key=repr) if isinstance(reply, list) else reply
+    if isinstance(reply, list):
+        return sorted(map(_sorted, reply), key=repr)
+    if isinstance(reply, dict):
+        return dict(sorted(reply.items()))
+    return SetReply(_sorted(reply.items)) if isinstance(reply, SetReply) else reply

@@ -29,6 +29,9 @@ UNORDERED: Final = frozenset({"keys", "scan", "hkeys", "hvals", "hgetall", "hsca
 OVERDUE_COUNTED: Final = frozenset({"dbsize", "randomkey"})
 """Commands that show, in Redis, keys whose deadline has passed unnoticed."""
 
+REENCODING: Final = frozenset({"sort", "sort_ro"})
+"""Commands after which a sorted set may be stored in another encoding in Redis."""
+
 DIFFERENCES: Final = (
     Difference("DIRTYGET", "reads the asked member's state", "the cheap read beside GET, which is linearizable here"),
     Difference("expiry", "a key is gone at its deadline, in Redis 1 ms later", "one comparison for log time and heap"),

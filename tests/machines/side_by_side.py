@@ -1,0 +1,185 @@
+"""One sequence of commands, told to a raftkv member and to a real redis-server, in every way that a client can tell it.
+
+A `Pair` is two connections that are told the same; each reply is judged as soon as it is there. What was queued is
+judged when EXEC's reply is there, element by element. `Sides` are the two servers: `play` tells them a sequence in one
+of the `MODES`, and at the end compares what is left, key for key: which there are, and how they are stored.
+
+Ours is a whole member (tests/server/member.py), so that its replies went over the wire too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple, Self
+
+from hypothesis import strategies as st
+
+from raftkv.machines.redis.differences import OVERDUE_COUNTED, REENCODING
+from raftkv.machines.redis.machine import RedisMachine
+from raftkv.machines.redis.values import Value, type_name
+from raftkv.machines.replies import Simple
+from tests.machines.differential import KEYS, Argv, same_reply
+from tests.server.member import Client, Cluster
+from tests.support.redis_server import RespConnection
+
+QUEUED: Final = Simple("QUEUED")
+WATCHED: Final = frozenset({*KEYS, b"lex"})
+"""Keys that are watched, in sequences with watchers, whenever a line names them."""
+
+
+class Mode(NamedTuple):
+    """in_multi: transactions begin and end between the lines. with_watchers: before each line others watch its keys,
+    and find out after it whether they have changed."""
+
+    name: str
+    resp3: bool = False
+    in_multi: bool = False
+    with_watchers: bool = False
+
+
+MODES: Final = (
+    Mode("RESP2"),
+    Mode("RESP3", resp3=True),
+    Mode("RESP2 in MULTI", in_multi=True),
+    Mode("RESP3 in MULTI", resp3=True, in_multi=True),
+    Mode("WATCH", with_watchers=True),
+)
+
+Marks = list[bytes]
+"""What is told before each line of a sequence: MULTI, EXEC, DISCARD, or nothing."""
+
+MARKS: Final[st.SearchStrategy[Marks]] = st.lists(
+    st.sampled_from([b""] * 8 + [b"MULTI"] * 3 + [b"EXEC"] * 2 + [b"DISCARD"]), min_size=10, max_size=60
+)
+
+
+class Pair:
+    """count: how many commands were told. told: their names."""
+
+    def __init__(self, ours: Client, theirs: RespConnection) -> None:
+        self.ours, self.theirs = ours, theirs
+        self.count = 0
+        self.told: set[str] = set()
+        self._queue: list[Argv] = []
+
+    def call(self, *argv: bytes) -> None:
+        """AssertionError where the two replies differ and must not."""
+        self.count += 1
+        self.told.add(argv[0].decode(errors="replace").lower())
+        ours, theirs = self.ours.call(*argv), self.theirs.call(*argv)
+        if theirs == QUEUED:
+            self._queue.append(list(argv))
+            assert ours == QUEUED, (argv, ours)
+            return
+        if argv[0] == b"EXEC" and isinstance(theirs, list):
+            assert isinstance(ours, list), (self._queue, ours, theirs)
+            assert len(ours) == len(theirs) == len(self._queue), (self._queue, ours, theirs)
+            judged = zip(self._queue, ours, theirs, strict=True)
+        else:
+            judged = zip([list(argv)], [ours], [theirs], strict=True)
+        for words, left, right in judged:
+            assert same_reply(words, left, right), (words, left, right)
+        if argv[0] in (b"EXEC", b"DISCARD"):
+            self._queue.clear()
+
+
+class Sides:
+    """`redis_port`: of a real server with DATABASES databases, which nobody else uses meanwhile."""
+
+    def __init__(self, redis_port: int) -> None:
+        self.cluster = Cluster()
+        self.pairs: list[Pair] = []
+        self._redis_port = redis_port
+        self._watchers: dict[bytes, Pair] = {}
+        self._observer = RespConnection(redis_port)
+        self._observer.call(b"FLUSHALL")
+        seconds, microseconds = self._observer.call(b"TIME")
+        self.cluster.now_ms = int(seconds) * 1000 + int(microseconds) // 1000
+
+    def pair(self, *, resp3: bool = False) -> Pair:
+        """Another client."""
+        self.pairs.append(Pair(self.cluster.connect(resp3), RespConnection(self._redis_port, protocol=2 + resp3)))
+        return self.pairs[-1]
+
+    @property
+    def count(self) -> int:
+        """How many commands were told, by all clients."""
+        return sum(pair.count for pair in self.pairs)
+
+    def play(self, mode: Mode, sequence: list[tuple[int, Argv]], marks: Marks) -> None:
+        """AssertionError where the two differ and must not."""
+        client = self.pair(resp3=mode.resp3)
+        if mode.with_watchers:
+            for database, argv in sequence:
+                self._tell_watched(client, database, argv)
+        else:
+            for argv in _script(sequence, marks if mode.in_multi else []):
+                client.call(*argv)
+        self.compare_what_is_left()
+
+    def _tell_watched(self, client: Pair, database: int, argv: Argv) -> None:
+        watched = sorted(WATCHED & set(argv[1:]))
+        for key in watched:
+            watcher = self._watchers.get(key) or self._watchers.setdefault(key, self.pair())
+            watcher.call(b"SELECT", b"%d" % database)
+            watcher.call(b"WATCH", key)
+        client.call(b"SELECT", b"%d" % database)
+        for words in shown_alike(argv):
+            client.call(*words)
+        for key in watched:
+            self._watchers[key].call(b"MULTI")
+            self._watchers[key].call(b"EXEC")
+
+    def compare_what_is_left(self) -> None:
+        machine = self.cluster.replicas[1].machine
+        assert isinstance(machine, RedisMachine)
+        is_reencoded = any(pair.told & REENCODING for pair in self.pairs)
+        for number, database in enumerate(machine.space.databases):
+            self._observer.call(b"SELECT", b"%d" % number)
+            theirs = sorted(self._observer.call(b"KEYS", b"*"))
+            assert sorted(database.values) == theirs, (number, sorted(database.values), theirs)
+            stored = self._observer.pipeline([[b"OBJECT", b"ENCODING", key] for key in theirs])
+            for key, encoding in zip(theirs, stored, strict=True):
+                value = database.values[key]
+                if not (is_reencoded and type_name(value) == "zset"):
+                    assert _is_stored_as(value, encoding.decode()), (number, key, value, encoding)
+
+    def close(self) -> None:
+        for pair in self.pairs:
+            pair.theirs.close()
+        self._observer.close()
+        self.cluster.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def _script(sequence: list[tuple[int, Argv]], marks: Marks) -> Iterator[Argv]:
+    """All that a client tells, in order."""
+    selected = 0
+    before = iter(marks)
+    for database, argv in sequence:
+        if mark := next(before, b""):
+            yield [mark]
+        if database != selected:
+            selected = database
+            yield [b"SELECT", b"%d" % database]
+        yield from shown_alike(argv)
+    if marks:
+        yield [b"EXEC"]
+
+
+def shown_alike(argv: Argv) -> Iterator[Argv]:
+    """The line, and before it what makes both servers see the same."""
+    if argv[0].decode(errors="replace").lower() in OVERDUE_COUNTED:
+        yield [b"EXISTS", *KEYS]  # looking at them removes those that are overdue
+    yield argv
+
+
+def _is_stored_as(value: Value, encoding: str) -> bool:
+    if isinstance(value, bytes):
+        return encoding in ("int", "embstr", "raw")
+    return value.encoding == encoding
