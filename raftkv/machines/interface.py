@@ -88,6 +88,11 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     deprecated_since: str = ""
     replaced_by: str = ""
 
+    def subcommand(self, word: bytes) -> Command | None:
+        """The row that `word`, the one behind a container's name, means."""
+        name = f"{self.name}|{word.decode('utf-8', 'surrogateescape').lower()}"
+        return next((row for row in self.subcommands if row.name == name), None)
+
     def takes(self, length: int) -> bool:
         """Whether a command line of so many words, its name included, has the right number of them."""
         return length == self.arity or length >= -self.arity > 0
@@ -252,6 +257,11 @@ class StateMachine(ABC):
     def commands_in(self, argv: list[bytes]) -> list[list[bytes]]:
         """The commands that `argv` stands for: what is judged before the log. More than itself for a transaction."""
         return [argv]
+
+    def settings(self) -> Mapping[str, int]:
+        """Those that are a part of the replicated state, for CONFIG GET. CONFIG SET sends the internal command
+        CONFIGURE (machines/redis/thresholds.py)."""
+        return {}
 
     def init(self) -> None:
         """Make ready, before anything else. An exception stops the member's start with that reason."""

@@ -106,16 +106,6 @@ def unknown_command(argv: list[bytes]) -> Error:
     return Error(text.translate(_LINE_ENDS_TO_SPACES).decode(errors="replace"))
 
 
-def unknown_subcommand(name: str, word: bytes) -> Error:
-    """The refusal of a known command, `name` in lower case, whose second word is none of its subcommands."""
-    return Error(f"ERR unknown subcommand '{shown(word)}'. Try {name.upper()} HELP.")
-
-
-def shown(word: bytes) -> str:
-    """A client's word, as error texts quote it: its first 128 bytes, as C prints them."""
-    return _printable(word, 128).decode("utf-8", "surrogateescape")
-
-
 _LINE_ENDS_TO_SPACES: Final = bytes.maketrans(b"\r\n", b"  ")
 
 

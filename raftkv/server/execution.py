@@ -6,16 +6,16 @@ carried out here once it is certain that the transaction was, and their replies 
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from raftkv.machines.interface import NO_SCOPES, Command, Kind
+from raftkv.machines.interface import Command, Kind
 from raftkv.machines.numbers import parse_integer
 from raftkv.machines.redis.transactions import exec_command, watch_command
 from raftkv.machines.replies import OK, Error, Reply
 from raftkv.replica.forwarding import REPLY_TOO_LARGE
 from raftkv.replica.work import LEADERSHIP_LOST
+from raftkv.server.asking import Asked
 from raftkv.server.session import TOO_LARGE, NoReply, exec_abort
 from raftkv.server.transaction import Transaction
 from raftkv.wire.resp_encode import encode
@@ -32,51 +32,7 @@ _REPLY_TOO_LARGE: Final = encode(REPLY_TOO_LARGE, False)
 """The one error for a transaction that was carried out."""
 
 
-class _Asked(ABC):
-    """One command of the machine, for one client that waits (replica.work.Sink)."""
-
-    remote = False
-
-    def __init__(self, session: Session) -> None:
-        self.session = session
-        self.resp3 = session.resp3
-        self.readonly = session.readonly
-
-    def ask(self, kind: Kind, argv: list[bytes], size_bytes: int) -> NoReply:
-        """`session` reads nothing more until it is answered."""
-        session = self.session
-        session.received_bytes = 0  # they are accounted for
-        scopes = {0: session.db} if session.db else NO_SCOPES
-        session.server.replica.submit(kind, [argv], scopes, size_bytes, self)
-        return session.wait_for_answer()
-
-    @abstractmethod
-    def on_replies(self, replies: list[Reply], start: int, stop: int) -> None: ...
-
-    @abstractmethod
-    def on_encoded(self, replies: Sequence[bytes]) -> None: ...
-
-    @abstractmethod
-    def fail(self, error: Error) -> None:
-        """Nothing has come of it, or nobody knows."""
-
-    @abstractmethod
-    def argv(self) -> list[bytes]:
-        """The client's command that tells by its key which slot it is about."""
-
-    def on_redirect(self, leader_id: int) -> None:
-        self.fail(self.session.moved(self.argv(), leader_id))
-
-    def on_not_done(self, error: Error) -> None:
-        self.session.server.stats.commands_not_done += 1
-        self.fail(error)
-
-    def on_unknown(self, error: Error) -> None:
-        self.session.server.stats.commands_unknown += 1
-        self.fail(error)
-
-
-class Watching(_Asked):
+class Watching(Asked):
     def __init__(self, session: Session, keys: list[bytes]) -> None:
         super().__init__(session)
         self._keys = keys
@@ -110,7 +66,7 @@ class Watching(_Asked):
         return [b"watch", *self._keys]
 
 
-class Execution(_Asked):
+class Execution(Asked):
     """One EXEC. The transaction stays the session's until it is answered."""
 
     def __init__(self, session: Session, transaction: Transaction) -> None:

@@ -532,6 +532,8 @@ class Session(Connection):
     def _slot(self, argv: list[bytes]) -> int:
         """The Redis Cluster hash slot of the command's first key (0 where it has none)."""
         row = self.server.lookup(argv[0])
+        if row is not None and row.subcommands and len(argv) > 1:
+            row = row.subcommand(argv[1])
         first = row.keys[0] if row is not None else 0
         if not 0 < first < len(argv):
             return 0

@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from raftkv.machines.interface import Command, Kind
-from raftkv.machines.replies import Error, Reply, Simple, unknown_subcommand, wrong_arity
+from raftkv.machines.redis.containers import chosen
+from raftkv.machines.replies import Error, Reply, Simple
 from raftkv.raft.roles import Role
 from raftkv.replica.screen import OUT_OF_MEMORY
 
@@ -108,11 +109,8 @@ def _subcommand_refusal(row: Command, argv: list[bytes]) -> Error | None:
     """Redis looks subcommands up before it queues."""
     if not row.subcommands or len(argv) == 1:
         return None
-    name = f"{row.name}|{argv[1].decode('utf-8', 'surrogateescape').lower()}"
-    found = next((each for each in row.subcommands if each.name == name), None)
-    if found is None:
-        return unknown_subcommand(row.name, argv[1])
-    return None if found.takes(len(argv)) else wrong_arity(found.name)
+    meant = chosen(row, argv)
+    return meant if isinstance(meant, Error) else None
 
 
 def _is_barred(row: Command) -> bool:

@@ -86,10 +86,8 @@ def _limited(row: Command) -> Command:
     """Containers are asked, for what some of their subcommands tell needs no data."""
 
     def handle(session: Session, argv: list[bytes]) -> Reply | NoReply:
-        word = argv[1].decode(errors="replace").lower() if row.subcommands and len(argv) > 1 else ""
-        meant = next((each for each in row.subcommands if each.name == f"{row.name}|{word}"), row)
-        is_unknown = bool(word) and meant is row
-        reply: Reply | NoReply = row.handler(session, argv) if is_unknown or needs_no_data(meant) else NO_CLUSTER
+        meant = row.subcommand(argv[1]) if row.subcommands and len(argv) > 1 else row
+        reply: Reply | NoReply = row.handler(session, argv) if meant is None or needs_no_data(meant) else NO_CLUSTER
         return reply
 
     if not row.subcommands and row.kind is Kind.LOCAL and needs_no_data(row):

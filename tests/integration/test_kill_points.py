@@ -15,6 +15,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from raftkv.storage.directory import load_identity
+from raftkv.storage.files import Files
 from tests.integration.cluster import Cluster, Member, ReplyError, wait_until
 from tests.integration.killed_at import CUTTING, INSTALLING, PRUNING, TAKING, Step
 
@@ -32,8 +34,8 @@ VALUE_BYTES = 8192
 """A snapshot of them goes to another member in several messages."""
 
 
-BLANKS_MAX, SNAPSHOTS_MAX, SEGMENTS_MAX = 1, 2, 12
-"""A segment that is made ahead of use; snapshot.keep; what 3 * ENTRIES writes take up."""
+BLANKS_MAX, SNAPSHOTS_MAX = 1, 2
+"""A segment that is made ahead of use; snapshot.keep."""
 
 
 def points(steps: dict[str, Step]) -> list[str]:
@@ -102,7 +104,17 @@ def left_over(member: Member) -> list[str]:
     snapshots, segments = ([name for name in names if name.endswith(end)] for end in (".snap", ".wal"))
     known = {*snapshots, *segments, "LOCK", "IDENTITY", "CLUSTER"}
     others = [name for name in names if name not in known]
-    return [*others[BLANKS_MAX:], *snapshots[SNAPSHOTS_MAX:], *segments[SEGMENTS_MAX:]]
+    needless = segments[: -segments_needed(member)]
+    return [*others[BLANKS_MAX:], *snapshots[SNAPSHOTS_MAX:], *needless]
+
+
+def segments_needed(member: Member) -> int:
+    """How many segments its log has, as IDENTITY tells; they are numbered without a gap."""
+    [path] = member.data.rglob("IDENTITY")
+    identity = load_identity(Files(), str(path.parent))
+    assert identity is not None
+    numbers = [int(each.stem) for each in path.parent.glob("*.wal") if int(each.stem) >= identity.oldest_segment]
+    return len(numbers)
 
 
 def at_rest(acknowledged: Acknowledged, cluster: Cluster, victim: Member) -> None:

@@ -13,7 +13,7 @@ from raftkv.machines.redis.registry import COMMANDS, ROWS
 from raftkv.machines.replies import Simple
 from tests.support.redis_server import RespConnection, start_redis_server
 
-SHARED = [row for row in ROWS if row.name not in ONLY_HERE]
+SHARED = [each for row in ROWS if row.name not in ONLY_HERE for each in (row, *row.subcommands)]
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +52,7 @@ def test_info_equals_redis(row: Command, connection: RespConnection) -> None:
 @pytest.mark.parametrize("row", SHARED, ids=lambda row: row.name)
 def test_docs_equal_redis(row: Command, connection: RespConnection) -> None:
     docs = plain(connection.call(b"COMMAND", b"DOCS", row.name.encode()))[row.name]
+    assert {each.name for each in row.subcommands} <= set(docs.get("subcommands", ()))
     assert (row.since, row.group) == (docs["since"], docs["group"])
     # As text, because the order of fields is compared too.
     assert str(plain(row.arguments)) == str(docs.get("arguments", []))

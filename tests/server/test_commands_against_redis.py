@@ -317,6 +317,22 @@ def test_setting_and_removing_a_password(redis_port: int, cluster: Cluster) -> N
             assert isinstance(client.call(b"AUTH", b"pw"), Error)
 
 
+THRESHOLDS = ("hash-max-ziplist-entries", "hash-max-listpack-value", "set-max-intset-entries", "hll-sparse-max-bytes")
+VALUES = ("x", "-1", "9223372036854775807", "9223372036854775808", "1k", "1KB", "", "07", "100", "kb", "1.5")
+
+
+@pytest.mark.parametrize("name", THRESHOLDS)
+def test_setting_a_threshold(redis_port: int, cluster: Cluster, name: str) -> None:
+    ours = cluster.connect()
+    with RespConnection(redis_port) as theirs:
+        for value in VALUES:
+            for line in (
+                (b"SET", name.encode(), value.encode()),
+                (b"GET", name.replace("ziplist", "listpack").encode()),
+            ):
+                assert ours.call(b"CONFIG", *line) == theirs.call(b"CONFIG", *line), (name, value)
+
+
 def test_info_fields_are_those_of_redis(redis_port: int, cluster: Cluster) -> None:
     """Sections stand in Redis's order, and a field that Redis has too is in the same section."""
 

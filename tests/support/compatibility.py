@@ -22,6 +22,10 @@ REFUSED = {
     "bgrewriteaof": "the log is cut behind snapshots by itself",
     "failover": "RAFT.TRANSFER_LEADER",
     "migrate": "a synchronous call to another server cannot stand in the log; DUMP and RESTORE by a client can",
+    **dict.fromkeys(
+        ["memory|doctor", "memory|malloc-stats", "memory|purge", "memory|stats"],
+        "they tell about Redis's allocator; INFO memory has what is known here",
+    ),
     "module": "the command set is extended by state machines in Python",
     "psync": BY_RAFT,
     "replconf": BY_RAFT,
@@ -71,7 +75,7 @@ def entries() -> list[Entry]:
         group, name, _ = line.split()
         container = name.partition("|")[0]
         reason = REFUSED.get(name) or REFUSED.get(container)
-        remark = _difference(name)
+        remark = _difference(name, ours)
         if reason is not None:
             found.append(Entry(group, name, "refused", reason))
         elif name not in ours:
@@ -86,13 +90,19 @@ def _our_names() -> set[str]:
     return {row.name for row in rows} | {each.name for row in rows for each in row.subcommands}
 
 
-def _words(about: str) -> set[str]:
-    return {word.strip(",.()").lower() for word in about.split() if word.strip(",.()").isupper()}
+def _meant(about: str, ours: set[str]) -> set[str]:
+    """The names of commands in a text: words in capitals, two for a subcommand."""
+    words = [word.strip(",.()") for word in about.split()]
+    names = set()
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        pair = f"{word}|{following}".lower()
+        if word.isupper():
+            names.add(pair if following.isupper() and pair in ours else word.lower())
+    return names
 
 
-def _difference(name: str) -> str:
-    told = [f"{each.here} ({each.reason})" for each in DIFFERENCES if name.replace("|", " ") in _words(each.about)]
-    return "; ".join(told)
+def _difference(name: str, ours: set[str]) -> str:
+    return "; ".join(f"{each.here} ({each.reason})" for each in DIFFERENCES if name in _meant(each.about, ours))
 
 
 def _shown(entry: Entry) -> str:

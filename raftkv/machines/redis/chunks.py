@@ -12,10 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
-from sys import getrefcount, getsizeof
+from sys import getrefcount
 from typing import Final
 
 from raftkv.machines.redis.graveyard import bury_parts
+from raftkv.machines.redis.sizes import block_bytes
 
 CHUNK_MAX: Final = 512
 _ALONE: Final = 3
@@ -35,8 +36,8 @@ class Chunks:
         while chunk := list(islice(source, CHUNK_MAX)):
             self._chunks.append(chunk)
         self._length = sum(map(len, self._chunks))
-        self._shared: set[int] = set()
-        """Ids of chunks that a copy may have too."""
+        self._shared: set[int] | None = None
+        """Ids of chunks that a copy may have too. An empty set would take up as much as a short list."""
 
     def __len__(self) -> int:
         return self._length
@@ -140,7 +141,7 @@ class Chunks:
         kept[0] = kept[0][place:]
         self._chunks = kept
         self._length = stop - start
-        bury_parts([chunk for chunk in gone if id(chunk) not in self._shared])
+        bury_parts([chunk for chunk in gone if not self._shared or id(chunk) not in self._shared])
 
     def remove(self, element: bytes, most: int, *, from_right: bool) -> int:
         """Take out elements that equal `element`, `most` at most; returns how many."""
@@ -184,5 +185,8 @@ class Chunks:
     def size_bytes(self, samples: int) -> int:
         """As `Collection.size_bytes`."""
         looked_at = min(samples, self._length) or self._length
-        each = sum(map(getsizeof, islice(self, looked_at))) / max(1, looked_at)
-        return getsizeof(self) + sum(map(getsizeof, self._chunks)) + int(each * self._length)
+        each = sum(map(block_bytes, islice(self, looked_at))) / max(1, looked_at)
+        chunks = self._chunks
+        lists = len(chunks) * block_bytes(chunks[len(chunks) // 2]) if chunks else 0
+        own = block_bytes(self) + block_bytes(chunks) + block_bytes(self._shared)
+        return own + lists + int(each * self._length)

@@ -30,7 +30,11 @@ OVERDUE_COUNTED: Final = frozenset({"dbsize", "randomkey"})
 """Commands that show, in Redis, keys whose deadline has passed unnoticed."""
 
 REENCODING: Final = frozenset({"sort", "sort_ro"})
-"""Commands after which a sorted set may be stored in another encoding in Redis."""
+REENCODED: Final = (b"listpack", b"skiplist")
+"""Commands after which OBJECT ENCODING of a sorted set may say the first here and the second in Redis."""
+
+ENCODINGS_HERE: Final = {b"raw": {b"embstr", b"int"}, b"embstr": {b"int"}}
+"""What OBJECT ENCODING of a string may say here, by what Redis says."""
 
 DIFFERENCES: Final = (
     Difference("DIRTYGET", "reads the asked member's state", "the cheap read beside GET, which is linearizable here"),
@@ -52,6 +56,24 @@ DIFFERENCES: Final = (
     Difference(
         "APPEND, SETRANGE, SETBIT, BITFIELD", "copy the string", "a string is an immutable bytes object, to be small"
     ),
+    Difference(
+        "OBJECT ENCODING of a string",
+        "follows from its content alone; in Redis one that APPEND, SETRANGE, SETBIT ... made is raw, one that"
+        " INCRBYFLOAT made embstr, until it is loaded",
+        "a string is a plain bytes object, to be small",
+    ),
+    Difference("OBJECT IDLETIME", "0", "as for TOUCH: no access times are kept"),
+    Difference("MEMORY USAGE", "what the value takes up here", "an estimate, as in Redis"),
+    Difference(
+        "CONFIG SET of thresholds of encodings",
+        "goes through the log, for all members, and stays; not inside MULTI",
+        "members must agree on encodings",
+    ),
+    Difference(
+        "list-max-listpack-size, list-compress-depth",
+        "fixed",
+        "lists are not made of listpacks here; seen in DUMP only",
+    ),
     Difference("proto-max-bulk-len", "fixed at 512 MiB", "members must agree on which commands are refused"),
     Difference("SORT, SORT_RO of a sorted set", "leave its encoding as it is", "a read changes no state here"),
     Difference("SORT, SORT_RO with ALPHA and BY", "equal texts keep their order", "in Redis it is chance"),
@@ -64,6 +86,11 @@ DIFFERENCES: Final = (
         "an error is text, and travels between members as text",
     ),
     Difference("options with a NUL inside", "are unknown", "Redis compares them as C strings, up to the NUL"),
+    Difference(
+        "SUBSCRIBE, PSUBSCRIBE",
+        "only the events of SENTINEL, such as +switch-master; all else is refused",
+        "there is no publish/subscribe yet, and a refusal is better than silence for ever",
+    ),
     Difference(
         "subscriptions inside MULTI",
         "refused, as RAFT.* are; what would wait for others is an error in EXEC's reply",

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import chain
-from sys import getsizeof
 from typing import Any, Final, Self
 
 from raftkv.machines.numbers import INT64_MAX, INT64_MIN, parse_integer
@@ -19,6 +18,7 @@ from raftkv.machines.redis.longdouble import LongDouble, add, format_long_double
 from raftkv.machines.redis.refusals import NOT_A_FLOAT, OUT_OF_RANGE, SYNTAX, WOULD_OVERFLOW, Refused
 from raftkv.machines.redis.rows import MULTIPLE, OPTIONAL, argument, flag, key, key_spec, row
 from raftkv.machines.redis.scan import scan_members
+from raftkv.machines.redis.sizes import block_bytes
 from raftkv.machines.redis.thresholds import Thresholds
 from raftkv.machines.replies import OK, Error, Pairs, Reply, wrong_arity
 
@@ -68,7 +68,7 @@ class Hash(Keyed[bytes]):
 
     @staticmethod
     def value_bytes(value: bytes) -> int:
-        return getsizeof(value)
+        return block_bytes(value)
 
 
 # Writing

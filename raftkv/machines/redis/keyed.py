@@ -10,7 +10,6 @@ between members of the cluster: SPOP changes the state.
 
 from __future__ import annotations
 
-import sys
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -18,7 +17,8 @@ from random import Random
 from typing import Any, Final, Generic, TypeVar
 
 from raftkv.machines.redis.graveyard import bury
-from raftkv.machines.redis.keyindex import KeyIndex
+from raftkv.machines.redis.keyindex import INDEX_BYTES, KeyIndex
+from raftkv.machines.redis.sizes import block_bytes
 from raftkv.machines.redis.values import Collection
 
 V = TypeVar("V")
@@ -97,8 +97,10 @@ class Keyed(Collection, Generic[V]):
         count = len(self.members)
         looked_at = min(samples, count) or count
         parts = islice(self.members.items(), looked_at)
-        each = sum(sys.getsizeof(name) + self.value_bytes(value) for name, value in parts) / max(1, looked_at)
-        return sys.getsizeof(self) + sys.getsizeof(self.members) + int(each * count)
+        each = sum(block_bytes(name) + self.value_bytes(value) for name, value in parts) / max(1, looked_at)
+        if self._index is not None:
+            each += INDEX_BYTES
+        return block_bytes(self) + block_bytes(self.members) + int(each * count)
 
     @staticmethod
     @abstractmethod

@@ -25,6 +25,9 @@ from typing import Final
 from zlib import crc32
 
 BUCKET_KEYS_MAX: Final = 64
+INDEX_BYTES: Final = 11
+"""Of one entry, with its share of the bucket."""
+
 _HASH_BITS: Final = 32
 _WINDOW_KEYS: Final = 32
 _WINDOW_PLACES: Final = (

@@ -19,6 +19,7 @@ from raftkv.machines.redis.rows import (
     key_spec,
     row,
 )
+from raftkv.machines.redis.sizes import block_bytes
 from raftkv.machines.redis.values import Collection
 from raftkv.machines.replies import NULL_ARRAY, OK, Error, Reply, wrong_arity
 
@@ -50,7 +51,7 @@ class List(Collection):
         return cls(Chunks(pieces))
 
     def size_bytes(self, samples: int) -> int:
-        return self.elements.size_bytes(samples)
+        return block_bytes(self) + self.elements.size_bytes(samples)
 
 
 # Ends

@@ -20,8 +20,9 @@ from raftkv.machines.redis.database import Database, Space
 from raftkv.machines.redis.refusals import DATABASE_OUT_OF_RANGE, Refused
 from raftkv.machines.redis.registry import COMMANDS
 from raftkv.machines.redis.snapshot import digests_of, slices_of, space_from
+from raftkv.machines.redis.thresholds import CONFIGURE, changed
 from raftkv.machines.redis.values import Value, type_name
-from raftkv.machines.replies import Error, Reply, unknown_command, wrong_arity
+from raftkv.machines.replies import OK, Error, Reply, unknown_command, wrong_arity
 
 _Handler = Callable[[Database, list[bytes]], Reply]
 _Handlers = dict[bytes, tuple[_Handler, int]]
@@ -53,13 +54,16 @@ class RedisMachine(StateMachine):
     def commands_in(self, argv: list[bytes]) -> list[list[bytes]]:
         return transactions.commands_in(argv)
 
+    def settings(self) -> Mapping[str, int]:
+        return msgspec.structs.asdict(self.space.thresholds)
+
     def deadline_ms(self) -> int | None:
         return self.space.next_deadline_ms()
 
     def state_hash(self) -> bytes:
         watches = self.space.watches
         digest = hashlib.sha256(b"%d" % self.space.log_time_ms)
-        digest.update(msgspec.msgpack.encode((watches.version, watches.entries())))
+        digest.update(msgspec.msgpack.encode((self.space.thresholds, watches.version, watches.entries())))
         for number, database in enumerate(self.space.databases):
             for part in _digest_parts(number, database):
                 digest.update(b"%d:%b" % (len(part), part))
@@ -129,10 +133,19 @@ def _exec_read(db: Database, argv: list[bytes]) -> Reply:
     return transactions.carry_out(db.space, argv[1], partial(_run, _PLAIN_READ_HANDLERS), is_read=True)
 
 
+def _configure(db: Database, argv: list[bytes]) -> Reply:
+    thresholds = changed(db.space.thresholds, argv[1:])
+    if thresholds is None:
+        return Error("ERR no such settings")
+    db.space.thresholds = thresholds
+    return OK
+
+
 _WRITE_HANDLERS: Final = (
     _PLAIN_WRITE_HANDLERS
     | _internal(transactions.EXEC, _exec_write, 2)
     | _internal(transactions.WATCH, transactions.watch, -2)
+    | _internal(CONFIGURE, _configure, -3)
 )
 _READ_HANDLERS: Final = _PLAIN_READ_HANDLERS | _internal(transactions.EXEC, _exec_read, 2)
 

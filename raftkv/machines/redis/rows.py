@@ -54,7 +54,8 @@ _CATEGORY_ORDER: Final = (
 
 
 def _categories(flags: tuple[str, ...], more: set[str]) -> tuple[str, ...]:
-    told = {"write" if "write" in flags else "read", "fast" if "fast" in flags else "slow"}
+    told = {"fast" if "fast" in flags else "slow"}
+    told |= {word for word, flag in (("write", "write"), ("read", "readonly")) if flag in flags}
     return tuple(f"@{name}" for name in _CATEGORY_ORDER if name in told | more)
 
 

@@ -11,12 +11,12 @@ from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator
 from math import inf, nextafter
 from struct import Struct
-from sys import getsizeof
 from typing import Any, Final, NamedTuple, Self
 
 from sortedcontainers import SortedList
 
 from raftkv.machines.redis.keyed import Keyed
+from raftkv.machines.redis.sizes import block_bytes
 from raftkv.machines.redis.thresholds import Thresholds
 
 Pair = tuple[float, bytes]
@@ -24,8 +24,11 @@ Pair = tuple[float, bytes]
 
 _DOUBLE: Final = Struct(">d")
 _COMPACT: Final = b"listpack"
-_PAIR_BYTES: Final = 80
-"""A pair in the order, and the score in the dict."""
+_PAIR_BYTES: Final = 32 + 64
+"""A score, and the pair in the order that holds it too."""
+
+_SLOT_BYTES: Final = 10
+"""Of a pair in a SortedList, with spare room."""
 
 
 class ScoreRange(NamedTuple):
@@ -169,7 +172,8 @@ class SortedSet(Keyed[float]):
         return cls(dict(zip(pieces[1::2], scores, strict=True)), is_compact=pieces[0] == _COMPACT)
 
     def size_bytes(self, samples: int) -> int:
-        return super().size_bytes(samples) + getsizeof(self._order)
+        order = block_bytes(self._order) if self.is_compact else len(self) * _SLOT_BYTES
+        return super().size_bytes(samples) + order
 
     @staticmethod
     def value_bytes(value: float) -> int:  # noqa: ARG004

@@ -36,8 +36,7 @@ def find(server: Server, argv: list[bytes]) -> Command | None:
     row = server.lookup(argv[0])
     if row is None or not row.subcommands or len(argv) == 1:
         return row
-    name = f"{row.name}|{argv[1].decode('utf-8', 'surrogateescape').lower()}"
-    return next((each for each in row.subcommands if each.name == name), None)
+    return row.subcommand(argv[1])
 
 
 def find_full_name(server: Server, name: bytes) -> Command | None:

@@ -1,25 +1,33 @@
-"""CONFIG: this member's settings, as they are now. SET reaches this member only, and lasts until it stops.
+"""CONFIG: this member's settings, as they are now. SET reaches this member only, and lasts until it stops; except for
+those of the machine (thresholds of encodings), which are replicated: they go through the log, and stay.
 
-All values of one SET are read and checked before the first takes effect: either all of them do or none.
+All values of one SET are read and checked before the first takes effect: either all of them do or none. Replicated ones
+go first, since they may fail.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from raftkv import config
 from raftkv.errors import ConfigError
-from raftkv.machines.interface import Command
+from raftkv.machines.interface import Command, Kind
+from raftkv.machines.redis.containers import shown
 from raftkv.machines.redis.glob import glob_matcher
 from raftkv.machines.redis.rows import MULTIPLE, argument
-from raftkv.machines.replies import OK, Error, Reply, shown
+from raftkv.machines.redis.thresholds import configure_command
+from raftkv.machines.replies import OK, Error, Reply
+from raftkv.server.asking import Asked
 from raftkv.server.commands.config_names import NAMES, BadValue, Name
 from raftkv.server.commands.login import set_authenticated
 from raftkv.server.commands.rows import SYNTAX_ERROR, container, local
 from raftkv.server.logs import set_level
+from raftkv.server.session import MUST_NOT_WAIT, NoReply
 from raftkv.settings import Settings
+from raftkv.wire.resp_encode import encode
 
 if TYPE_CHECKING:
     from raftkv.server.server import Server
@@ -29,30 +37,42 @@ NO_FILE: Final = Error("ERR The server is running without a config file")
 
 
 def get(session: Session, argv: list[bytes]) -> Reply:
-    settings = session.server.settings
+    names = _names(session.server)
     found: dict[str, tuple[bytes, Name]] = {}
     for pattern in argv[2:]:
-        for asked, name in _matching(pattern):
+        for asked, name in _matching(pattern, names):
             found.setdefault(name.name, (asked, name))
-    return {asked: name.show(settings).encode("utf-8", "surrogateescape") for asked, name in found.values()}
+    return {asked: _present(session.server, name) for asked, name in found.values()}
 
 
-def _matching(pattern: bytes) -> list[tuple[bytes, Name]]:
+def _names(server: Server) -> dict[str, Name]:
+    """Without those of another machine."""
+    replicated = server.replica.machine.settings()
+    return {name: each for name, each in NAMES.items() if not each.replicated or each.replicated in replicated}
+
+
+def _present(server: Server, name: Name) -> bytes:
+    if name.replicated:
+        return b"%d" % server.replica.machine.settings()[name.replicated]
+    return name.show(server.settings).encode("utf-8", "surrogateescape")
+
+
+def _matching(pattern: bytes, names: dict[str, Name]) -> list[tuple[bytes, Name]]:
     """The names that fit, each as it is to be shown: one that is spelled out, as the client spelled it."""
     if any(mark in pattern for mark in (b"*", b"?", b"[")):
         fits = glob_matcher(pattern.lower())
-        return [(name.encode(), each) for name, each in NAMES.items() if fits(name.encode())]
-    known = NAMES.get(_text(pattern).lower())
+        return [(name.encode(), each) for name, each in names.items() if fits(name.encode())]
+    known = names.get(_text(pattern).lower())
     return [(pattern, known)] if known is not None else []
 
 
-def set_(session: Session, argv: list[bytes]) -> Reply:
+def set_(session: Session, argv: list[bytes]) -> Reply | NoReply:
     if len(argv) % 2:
         return SYNTAX_ERROR
     chosen: dict[str, tuple[Name, str]] = {}
-    settings = session.server.settings
+    names, settings = _names(session.server), session.server.settings
     for asked, value in zip(argv[2::2], argv[3::2], strict=True):
-        name = NAMES.get(_text(asked).lower())
+        name = names.get(_text(asked).lower())
         if name is None:
             return Error(f"ERR Unknown option or number of arguments for CONFIG SET - '{shown(asked)}'")
         if name.name in chosen:
@@ -60,16 +80,48 @@ def set_(session: Session, argv: list[bytes]) -> Reply:
         if not name.is_changeable and (name.setting or name.show(settings) != _text(value)):
             return _failed(name, "can't set immutable config")
         chosen[name.name] = (name, _text(value))
+    replicated: dict[str, int] = {}
     for name, text in chosen.values():
-        if name.setting:
-            try:
+        try:
+            if name.replicated:
+                replicated[name.replicated] = int(name.read(text))
+            elif name.setting:
                 settings = config.changed(settings, name.setting, name.read(text))
-            except BadValue as error:
-                return _failed(name, str(error))
-            except ConfigError as error:
-                return _failed(name, error.reason)
+        except BadValue as error:
+            return _failed(name, str(error))
+        except ConfigError as error:
+            return _failed(name, error.reason)
+    if replicated:
+        return Configuring(session, replicated, settings).begin()
     take_effect(session.server, settings)
     return OK
+
+
+class Configuring(Asked):
+    """CONFIG SET of what is replicated; `settings` take effect after it."""
+
+    def __init__(self, session: Session, replicated: dict[str, int], settings: Settings) -> None:
+        super().__init__(session)
+        self._argv = configure_command(replicated)
+        self._settings = settings
+
+    def begin(self) -> Reply | NoReply:
+        return self.ask(Kind.WRITE, self._argv, sum(map(len, self._argv))) if self.session.may_wait else MUST_NOT_WAIT
+
+    def on_replies(self, replies: list[Reply], start: int, stop: int) -> None:  # noqa: ARG002
+        self.on_encoded([encode(replies[start], self.resp3)])
+
+    def on_encoded(self, replies: Sequence[bytes]) -> None:
+        [encoded] = replies
+        if not encoded.startswith(b"-"):
+            take_effect(self.session.server, self._settings)
+        self.session.answer(encoded)
+
+    def fail(self, error: Error) -> None:
+        self.session.answer(encode(error, self.resp3))
+
+    def argv(self) -> list[bytes]:
+        return self._argv
 
 
 def _failed(name: Name, reason: str) -> Error:
@@ -115,7 +167,7 @@ HELP: Final = (
     "GET <pattern> [<pattern> ...]",
     "    Tells the settings whose names fit.",
     "SET <name> <value> [<name> <value> ...]",
-    "    Changes settings of this member until it stops.",
+    "    Changes settings of this member until it stops; thresholds of encodings for the whole cluster.",
     "RESETSTAT",
     "    Sets INFO's counters to zero.",
     "REWRITE",

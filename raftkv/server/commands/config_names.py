@@ -46,16 +46,18 @@ class BadValue(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """`show` gives the present value; `read` makes the setting's own spelling of a client's text, or BadValue."""
+    """`show` gives the present value; `read` makes the setting's own spelling of a client's text, or BadValue.
+    `replicated`: the name of one of the machine's own settings, which are the same on all members."""
 
     name: str
     show: Callable[[Settings], str]
     setting: str = ""
     read: Callable[[str], str] = str
+    replicated: str = ""
 
     @property
     def is_changeable(self) -> bool:
-        return self.setting in CHANGEABLE
+        return bool(self.replicated) or self.setting in CHANGEABLE
 
 
 def whole_number(text: str, least: int, most: int = _INTEGER_MAX) -> int:
@@ -81,9 +83,9 @@ def memory_size(text: str, least: int) -> int:
     """Bytes, with Redis's units: 5mb, 1k."""
     digits = text.rstrip("bBkKmMgG")
     unit = _UNITS.get(text[len(digits) :].lower())
-    if unit is None or not (digits.isascii() and digits.isdigit()):
+    if unit is None or (digits and not (digits.isascii() and digits.isdigit())):
         raise BadValue("argument must be a memory value")
-    return _in_range(int(digits) * unit, least, _INTEGER_MAX)
+    return _in_range(int(digits or 0) * unit, least, _INTEGER_MAX)
 
 
 def _in_range(number: int, least: int, most: int) -> int:
@@ -133,6 +135,11 @@ def _constant(name: str, value: str) -> Name:
     return Name(name, lambda _: value)
 
 
+def _replicated(name: str, read: Callable[[str, int], int], *more_names: str) -> Iterator[Name]:
+    for each in (name, *more_names):
+        yield Name(each, lambda _: "", read=lambda text: str(read(text, 0)), replicated=name.replace("-", "_"))
+
+
 _LOG_LEVELS: Final = {"debug": "debug", "verbose": "info", "notice": "info", "warning": "warning"}
 _REDIS_NAMES: Final = (
     _alias("bind", "client.host"),
@@ -167,5 +174,14 @@ _REDIS_NAMES: Final = (
     _constant("maxmemory-policy", "noeviction"),
     Name("proto-max-bulk-len", lambda settings: str(command_bytes_max(settings))),
     _constant("save", ""),
+    *_replicated("hash-max-listpack-entries", whole_number, "hash-max-ziplist-entries"),
+    *_replicated("hash-max-listpack-value", memory_size, "hash-max-ziplist-value"),
+    *_replicated("set-max-intset-entries", whole_number),
+    *_replicated("zset-max-listpack-entries", whole_number, "zset-max-ziplist-entries"),
+    *_replicated("zset-max-listpack-value", memory_size, "zset-max-ziplist-value"),
+    *_replicated("hll-sparse-max-bytes", memory_size),
+    _constant("list-max-listpack-size", "-2"),
+    _constant("list-max-ziplist-size", "-2"),
+    _constant("list-compress-depth", "0"),
 )
 NAMES: Final[Mapping[str, Name]] = {each.name: each for each in (*_REDIS_NAMES, *_own_names())}

@@ -1,8 +1,7 @@
 """Words for writing the rows of the connection's own commands, and how a container finds its subcommand.
 
 A handler is a function (session, argv) -> reply. Arity is checked before it is called. A container (CLIENT, CONFIG,
-COMMAND ...) is made by `container`: its handler looks the second word up among the subcommands' rows, so that arity,
-errors, COMMAND DOCS and the code cannot disagree.
+COMMAND ...) is made by `container`, as the machine's are (machines/redis/containers.py).
 """
 
 from __future__ import annotations
@@ -11,7 +10,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from raftkv.machines.interface import Command, Kind
-from raftkv.machines.replies import Error, Reply, Simple, unknown_subcommand, wrong_arity
+from raftkv.machines.redis.containers import chosen, help_reply
+from raftkv.machines.replies import Error, Reply
 from raftkv.server.session import NoReply
 
 if TYPE_CHECKING:
@@ -74,27 +74,19 @@ def container(
             complexity="O(1)",
         ),
     )
-    by_word = {row.name.partition("|")[2].encode(): row for row in rows}
 
     def dispatch(session: Session, argv: list[bytes]) -> Reply | NoReply:
         if len(argv) == 1 and otherwise is not None:
             return otherwise(session, argv)
-        row = by_word.get(argv[1].lower())
-        if row is None:
-            return unknown_subcommand(name, argv[1])
-        if not row.takes(len(argv)):
-            return wrong_arity(row.name)
-        session.last_command = row.name.encode()
-        reply: Reply | NoReply = guard(session) or row.handler(session, argv)
+        meant = chosen(made, argv)
+        if isinstance(meant, Error):
+            return meant
+        session.last_command = meant.name.encode()
+        reply: Reply | NoReply = guard(session) or meant.handler(session, argv)
         return reply
 
-    return local(name, arity, dispatch, subcommands=rows, **more)
-
-
-def help_reply(name: str, lines: tuple[str, ...]) -> Reply:
-    """Lines of a HELP subcommand, with the first and the last one that all of them have."""
-    first = f"{name.upper()} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"
-    return [Simple(line) for line in (first, *lines, "HELP", "    Lists the subcommands.")]
+    made = local(name, arity, dispatch, subcommands=rows, **more)
+    return made
 
 
 def choice(name: str, *tokens: str, **more: Any) -> dict[str, Any]:
