@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from raftkv.machines.interface import ReadContext
 from raftkv.machines.redis import snapshot, watches
@@ -17,7 +15,6 @@ from raftkv.machines.redis.machine import RedisMachine
 from raftkv.machines.redis.transactions import MALFORMED, Watched, commands_in, exec_command
 from raftkv.machines.replies import NULL_ARRAY, OK, Error, NullArray
 from tests.machines.casework import NOT_INTEGER, START_MS, MachineClient, context, words
-from tests.machines.differential import sequences
 from tests.support.redis_server import RespConnection, start_redis_server
 
 
@@ -442,45 +439,3 @@ def test_the_hash_tells_watches_apart(client: Client) -> None:
     assert sum(client.machine.digests()) != sum(other.machine.digests())
     again = restored(client.machine)
     assert sum(client.machine.digests()) == sum(again.digests())
-
-
-KEYS = [b"a", b"b", b"key"]
-STEPS = st.one_of(
-    st.tuples(st.just("watch"), st.lists(st.sampled_from(KEYS), min_size=1, max_size=2)),
-    st.tuples(st.just("exec"), st.integers(0, 3)),
-    st.tuples(st.just("advance"), st.sampled_from([1, 5000, watches.WATCH_MS])),
-)
-
-
-@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
-@given(lines=sequences, steps=st.lists(st.tuples(st.integers(0, 60), STEPS), max_size=20), cut=st.integers(0, 60))
-def test_members_agree_however_they_came_by_the_state(lines: Any, steps: Any, cut: int) -> None:
-    """One member carries everything out; one begins with a snapshot from the middle, and has an index of its keys."""
-    script: list[tuple[Any, Any]] = [("line", each) for each in lines]
-    for at, each in steps:
-        script.insert(at, each)
-    one, two = Client(), Client()
-    stamps: list[list[Watched]] = []
-    for position, (what, detail) in enumerate(script):
-        if position == cut:
-            two.machine = restored(one.machine)
-            two.machine.space.databases[0].key_index()
-        replies = [_step(each, what, detail, stamps) for each in ((one, two) if position >= cut else (one,))]
-        if position >= cut:
-            assert what != "exec" or replies[0] == replies[1]
-            assert one.machine.state_hash() == two.machine.state_hash()
-        two.index, two.time_ms, two.database = one.index, one.time_ms, one.database
-        if what == "watch":
-            stamps.append(replies[0])
-
-
-def _step(client: Client, what: str, detail: Any, stamps: list[list[Watched]]) -> Any:
-    if what == "line":
-        client.database, argv = detail
-        return client.call(*argv)
-    if what == "watch":
-        return client.watch(*detail)
-    if what == "advance":
-        return client.advance(detail)
-    watched = stamps[-1 - detail] if detail < len(stamps) else []
-    return client.exec("SET a 1", "GET b", watched=watched)
