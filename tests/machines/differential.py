@@ -53,6 +53,8 @@ FAMILIES = {module.__name__.rpartition(".")[2]: sequences_about(module) for modu
 
 sequences = st.one_of(list(FAMILIES.values()))
 
+_UNSURE = (b"randomkey", b"memory")
+_UNSURE_OF_OBJECT = ([b"idletime"], [b"refcount"])
 _TIME_SCALE_MS = {b"ttl": 1000, b"pttl": 1, b"expiretime": 1000, b"pexpiretime": 1}
 
 
@@ -66,9 +68,8 @@ def same_reply(argv: Argv, ours: Any, theirs: Any, told: set[str] | frozenset[st
         return bool(abs(ours - theirs) * _TIME_SCALE_MS[name] <= REMAINING_SLACK_MS)
     if name in (b"sort", b"sort_ro") and theirs == NOT_NUMBERS:
         return True  # see lines/sort.py
-    is_of_chance = name in (b"randomkey", b"memory") or [word.lower() for word in argv[:2]] == [b"object", b"idletime"]
-    if is_of_chance and not isinstance(theirs, Error):
-        return type(ours) is type(theirs)
+    if name in _UNSURE or (name == b"object" and [word.lower() for word in argv[1:2]] in _UNSURE_OF_OBJECT):
+        return type(ours) is type(theirs) and (not isinstance(theirs, Error) or ours == theirs)
     if name == b"object" and isinstance(theirs, bytes) and ours in ENCODINGS_HERE.get(theirs, ()):
         return True
     if name == b"object" and (ours, theirs) == REENCODED and told & REENCODING:

@@ -8,82 +8,100 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections import Counter
-from collections.abc import Callable, Iterator
 
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
-from tests.machines.casework import run_on_connection
+from tests.machines.casework import run_on_connection, run_on_machine
 from tests.machines.differential import DATABASES, FAMILIES, Argv
 from tests.machines.side_by_side import MARKS, MODES, Marks, Mode, Sides
 from tests.machines.test_against_redis import CASES
 from tests.support.redis_server import RespConnection, start_redis_server
 
 Sequence = list[tuple[int, Argv]]
-Run = Callable[[Counter[str]], None]
-"""Counts what it does; raises AssertionError where there is a difference."""
 
 
-def runs(port: int, drawn_from: int, sequences: int) -> Iterator[tuple[str, str, Run]]:
-    """(family, mode, what to do)"""
-    for protocol in (2, 3):
-        yield "tables of cases", f"RESP{protocol}", lambda counts, protocol=protocol: _cases(port, protocol, counts)
-    for family, strategy in FAMILIES.items():
-        for number, mode in enumerate(MODES):
-            yield family, mode.name, _drawn(port, mode, strategy, drawn_from * len(MODES) + number, sequences)
+class Tally:
+    """sequences: until the first that failed. failures: what each difference was."""
+
+    def __init__(self) -> None:
+        self.sequences = self.commands = 0
+        self.failures: list[str] = []
+
+    def add(self, other: Tally) -> None:
+        self.sequences += other.sequences
+        self.commands += other.commands
+        self.failures += other.failures
 
 
-def _cases(port: int, protocol: int, counts: Counter[str]) -> None:
+def play_cases(port: int, protocol: int) -> Tally:
+    """On the machine and on the real server: each has to answer what the table says."""
+    tally = Tally()
     for case in CASES:
-        counts.update(sequences=1, commands=sum(not line.startswith("@") for line, _ in case.steps))
+        tally.sequences += 1
+        tally.commands += sum(not line.startswith("@") for line, _ in case.steps)
         with RespConnection(port, protocol=protocol) as connection:
-            run_on_connection(case, connection, protocol)
+            try:
+                run_on_machine(case)
+                run_on_connection(case, connection, protocol)
+            except AssertionError as error:
+                tally.failures.append(str(error))
+    return tally
 
 
-def _drawn(port: int, mode: Mode, strategy: st.SearchStrategy[Sequence], drawn_from: int, most: int) -> Run:
-    def run(counts: Counter[str]) -> None:
-        @seed(drawn_from)
-        @settings(max_examples=most, deadline=None, database=None, suppress_health_check=list(HealthCheck))
-        @given(sequence=strategy, marks=MARKS)
-        def play(sequence: Sequence, marks: Marks) -> None:
-            with Sides(port) as sides:
-                try:
-                    sides.play(mode, sequence, marks)
-                finally:
-                    counts.update(sequences=1, commands=sides.count)
+def play_drawn(port: int, mode: Mode, strategy: st.SearchStrategy[Sequence], drawn_from: int, most: int) -> Tally:
+    tally = Tally()
+    is_shrinking = False
 
+    @seed(drawn_from)
+    @settings(max_examples=most, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(sequence=strategy, marks=MARKS)
+    def play(sequence: Sequence, marks: Marks) -> None:
+        nonlocal is_shrinking
+        with Sides(port) as sides:
+            try:
+                sides.play(mode, sequence, marks)
+            except AssertionError:
+                is_shrinking = True
+                raise
+            finally:
+                if not is_shrinking:
+                    tally.sequences += 1
+                    tally.commands += sides.count
+
+    try:
         play()
-
-    return run
+    except AssertionError as error:
+        tally.failures.append("\n".join([*getattr(error, "__notes__", ()), str(error)]))
+    return tally
 
 
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--seed", type=int, default=1)
     options.add_argument("--sequences", type=int, default=100, help="of each family in each mode")
+    options.add_argument("--family", choices=FAMILIES, help="this one alone")
     given_options = options.parse_args()
-    total: Counter[str] = Counter()
+    total = Tally()
     print(f"{'family':16} {'mode':15} {'sequences':>9} {'commands':>9} {'failures':>8}")
     with start_redis_server("--databases", str(DATABASES)) as port:
-        for family, mode, run in runs(port, given_options.seed, given_options.sequences):
-            counts: Counter[str] = Counter()
-            found = None
-            try:
-                run(counts)
-            except AssertionError as error:
-                found = error
-                counts.update(failures=1)
-            total += counts
-            _print_row(family, mode, counts)
-            if found is not None:
-                print("    ", *getattr(found, "__notes__", ()), found, sep="\n    ", flush=True)
-    _print_row("all", f"seed {given_options.seed}", total)
-    return 1 if total["failures"] else 0
+        for protocol in (2, 3) if given_options.family is None else ():
+            _show("tables of cases", f"RESP{protocol}", play_cases(port, protocol), total)
+        for family, strategy in FAMILIES.items():
+            if given_options.family not in (None, family):
+                continue
+            for number, mode in enumerate(MODES):
+                drawn_from = given_options.seed * len(MODES) + number
+                _show(family, mode.name, play_drawn(port, mode, strategy, drawn_from, given_options.sequences), total)
+    _show("all", f"seed {given_options.seed}", total, Tally())
+    for failure in total.failures:
+        print(f"\n{failure}")
+    return 1 if total.failures else 0
 
 
-def _print_row(family: str, mode: str, counts: Counter[str]) -> None:
-    numbers = f"{counts['sequences']:9,} {counts['commands']:9,} {counts['failures']:8}"
+def _show(family: str, mode: str, tally: Tally, total: Tally) -> None:
+    total.add(tally)
+    numbers = f"{tally.sequences:9,} {tally.commands:9,} {len(tally.failures):8}"
     print(f"{family:16} {mode:15} {numbers}", flush=True)
 
 

@@ -62,6 +62,11 @@ DIFFERENCES: Final = (
         " INCRBYFLOAT made embstr, until it is loaded",
         "a string is a plain bytes object, to be small",
     ),
+    Difference(
+        "OBJECT REFCOUNT",
+        "1 or 2147483647; in Redis 2 inside the transaction that stored the value",
+        "there it tells who else holds the memory, such as the queue",
+    ),
     Difference("OBJECT IDLETIME", "0", "as for TOUCH: no access times are kept"),
     Difference("MEMORY USAGE", "what the value takes up here", "an estimate, as in Redis"),
     Difference(
