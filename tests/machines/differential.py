@@ -39,13 +39,13 @@ _WRONG_COUNTS = st.tuples(
 _SELECTED = st.sampled_from([0] * 7 + [1])
 
 
-def sequences_about(module: Any, most: int = 60) -> st.SearchStrategy[list[tuple[int, Argv]]]:
+def sequences_about(module: Any) -> st.SearchStrategy[list[tuple[int, Argv]]]:
     """Sequences of (database, line), mostly of the commands of one module of lines/."""
     # `one_of` would flatten the groups into one list without weights: hence the choice in two steps.
     filling, own = st.one_of(module.FILLING), st.one_of(list(module.LINES.values()))
     weighted = [filling] * 4 + [own] * 7 + [_GENERIC] * 3 + [_EVERY, _WRONG_COUNTS]
     lines = st.sampled_from(weighted).flatmap(lambda group: group)
-    return st.lists(st.tuples(_SELECTED, lines), min_size=10, max_size=most)
+    return st.lists(st.tuples(_SELECTED, lines), min_size=20, max_size=80)
 
 
 FAMILIES = {module.__name__.rpartition(".")[2]: sequences_about(module) for module in TYPES}

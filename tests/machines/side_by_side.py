@@ -21,10 +21,10 @@ from tests.server.member import Client, Cluster
 from tests.support.redis_server import RespConnection
 
 QUEUED: Final = Simple("QUEUED")
-WATCHED: Final = frozenset({*KEYS, b"lex"})
-"""Keys that are watched, in sequences with watchers, whenever a line names them."""
+SEEN: Final = frozenset({*KEYS, b"lex"})
+"""Keys that are watched, or looked at, whenever a line names them."""
 
-LOOKS: Final = ((b"OBJECT", b"ENCODING"),)
+LOOKS: Final = ((b"OBJECT", b"ENCODING"), (b"PEXPIRETIME",))
 """What is asked of every key that is left."""
 
 
@@ -50,7 +50,7 @@ Marks = list[bytes]
 """What is told before each line of a sequence: MULTI, EXEC, DISCARD, or nothing."""
 
 MARKS: Final[st.SearchStrategy[Marks]] = st.lists(
-    st.sampled_from([b""] * 8 + [b"MULTI"] * 3 + [b"EXEC"] * 2 + [b"DISCARD"]), min_size=10, max_size=60
+    st.sampled_from([b""] * 8 + [b"MULTI"] * 3 + [b"EXEC"] * 2 + [b"DISCARD"]), min_size=20, max_size=80
 )
 
 
@@ -119,10 +119,12 @@ class Sides:
         else:
             for argv in _script(sequence, marks if mode.in_multi else []):
                 client.call(*argv)
+                for key in _keys_seen(argv) if not mode.in_multi else ():
+                    client.call(*LOOKS[0], key)
         self.compare_what_is_left()
 
     def _tell_watched(self, client: Pair, database: int, argv: Argv) -> None:
-        watched = sorted(WATCHED & set(argv[1:]))
+        watched = _keys_seen(argv)
         for key in watched:
             watcher = self._watchers.get(key) or self._watchers.setdefault(key, self.pair())
             watcher.call(b"SELECT", b"%d" % database)
@@ -168,6 +170,10 @@ def _script(sequence: list[tuple[int, Argv]], marks: Marks) -> Iterator[Argv]:
         yield from shown_alike(argv)
     if marks:
         yield [b"EXEC"]
+
+
+def _keys_seen(argv: Argv) -> list[bytes]:
+    return sorted(SEEN & set(argv[1:]))
 
 
 def shown_alike(argv: Argv) -> Iterator[Argv]:
