@@ -122,20 +122,41 @@ class Generator:
 
 def redis_benchmark(port: int, kind: str, *, clients: int, pipeline: int, requests: int, keyspace: int) -> LoadResult:
     """One test (``set`` or ``get``) of redis-benchmark itself. Raises GeneratorFailed."""
-    numbers = {"-p": port, "-c": clients, "-P": pipeline, "-n": requests, "-r": keyspace}
-    options = [word for name, number in numbers.items() for word in (name, str(number))]
-    command = ["redis-benchmark", "-h", "127.0.0.1", *options, "-t", kind, "--csv"]
-    return parse_redis_benchmark(_output(command, 120))
+    command = _redis_benchmark(port, clients, pipeline, requests, keyspace)
+    return parse_redis_benchmark(_output([*command, "-t", kind], 120))
 
 
 def parse_redis_benchmark(text: str) -> LoadResult:
-    """The figures of the one line under the heading of ``redis-benchmark --csv``."""
-    rows = list(csv.reader(line for line in text.splitlines() if line.startswith('"')))
-    if len(rows) < 2:
+    """The figures of the first line under the heading of ``redis-benchmark --csv``."""
+    return next(iter(parse_redis_benchmark_set(text).values()))
+
+
+def redis_benchmark_set(
+    port: int, *, clients: int, pipeline: int, requests: int, keyspace: int
+) -> dict[str, LoadResult]:
+    """Its whole default set: test -> figures. Raises GeneratorFailed, also when a reply was an error."""
+    return parse_redis_benchmark_set(_output(_redis_benchmark(port, clients, pipeline, requests, keyspace), 600))
+
+
+def _redis_benchmark(port: int, clients: int, pipeline: int, requests: int, keyspace: int) -> list[str]:
+    numbers = {"-p": port, "-c": clients, "-P": pipeline, "-n": requests, "-r": keyspace}
+    options = [word for name, number in numbers.items() for word in (name, str(number))]
+    return ["redis-benchmark", "-h", "127.0.0.1", *options, "--csv"]
+
+
+def parse_redis_benchmark_set(text: str) -> dict[str, LoadResult]:
+    """The figures of all lines, by the test's name without what stands in brackets. "LPUSH (needed ...)" is none."""
+    rows = csv.reader(line for line in text.splitlines() if line.startswith('"'))
+    heading = next(rows, [])
+    results: dict[str, LoadResult] = {}
+    for row in rows:
+        values = dict(zip(heading, row, strict=False))
+        p50_us, p99_us = (float(values[f"{name}_latency_ms"]) * 1000 for name in ("p50", "p99"))
+        if "(needed" not in row[0]:
+            results[row[0].split()[0]] = LoadResult(float(values["rps"]), p50_us=p50_us, p99_us=p99_us)
+    if not results:
         raise GeneratorFailed(f"redis-benchmark printed no figures: {text[-300:]}")
-    values = dict(zip(rows[0], rows[1], strict=False))
-    p50_us, p99_us = (float(values[f"{name}_latency_ms"]) * 1000 for name in ("p50", "p99"))
-    return LoadResult(ops_per_second=float(values["rps"]), p50_us=p50_us, p99_us=p99_us)
+    return results
 
 
 def _output(command: list[str], timeout_s: float) -> str:

@@ -57,7 +57,15 @@ OTHER_MEASUREMENTS = {
     "memory": "RSS growth of the largest member, per million small keys",
     "restart": "all members killed and started, to the GET of a known key",
 }
-NAMES = [load.name for load in LOADS] + list(OTHER_MEASUREMENTS)
+COMMANDS = "commands"
+"""Each test of redis-benchmark's default set, without and with a pipeline."""
+
+NAMES = [load.name for load in LOADS] + [COMMANDS] + list(OTHER_MEASUREMENTS)
+
+
+def command_load(test: str, pipeline: int) -> str:
+    """The name under which samples of one such test are kept."""
+    return f"{COMMANDS}-p{pipeline} {test}"
 
 
 @dataclass(frozen=True)
@@ -68,6 +76,7 @@ class Plan:
     load_s: float = 1.5
     warmup_s: float = 0.3
     prefill_s_max: float = 2.0
+    command_requests: int = 20_000
     failovers: int = 10
     footprint_keys: int = 1_000_000
     footprint_fill_s_max: float = 40.0
@@ -78,6 +87,7 @@ QUICK = Plan(
     load_s=0.5,
     warmup_s=0.1,
     prefill_s_max=0.5,
+    command_requests=2_000,
     failovers=2,
     footprint_keys=50_000,
     footprint_fill_s_max=3.0,

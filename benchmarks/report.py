@@ -10,9 +10,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.loads import LOADS, OTHER_MEASUREMENTS
+from benchmarks.loads import LOADS, OTHER_MEASUREMENTS, PIPELINE, command_load
 from benchmarks.samples import Samples, Summary
-from benchmarks.targets import OURS, Verdict
+from benchmarks.targets import OURS, RATE, Verdict
 
 # Above this share of one core the generator itself may be what limits a figure.
 GENERATOR_SHARE_WARNING = 0.9
@@ -79,6 +79,28 @@ def loads_table(samples: Samples) -> Table:
     return table
 
 
+def commands_table(samples: Samples) -> Table:
+    """Each command beside redis-server's, and beside our own SET."""
+    title = "redis-benchmark's default set: raftkv's operations/s, raftkv : redis, and the command : SET (both raftkv)"
+    table = Table(title=title, title_justify="left")
+    table.add_column("command")
+    for pipeline in (1, PIPELINE):
+        for heading in ("ops/s", ": redis", ": SET"):
+            table.add_column(f"-P {pipeline} {heading}", justify="right")
+    prefix = command_load("", 1)
+    for test in (load.removeprefix(prefix) for load in samples.loads() if load.startswith(prefix)):
+        cells: list[str] = []
+        for pipeline in (1, PIPELINE):
+            load = command_load(test, pipeline)
+            cells += [
+                median_text(samples.summary(OURS, load, RATE), 0),
+                median_text(samples.ratio(OURS, "redis", load, RATE), 2),
+                median_text(samples.ratio_of_loads(OURS, load, command_load("SET", pipeline), RATE), 2),
+            ]
+        table.add_row(test, *cells)
+    return table
+
+
 def others_table(samples: Samples) -> Table:
     """Failover, memory, restart."""
     units = {
@@ -125,7 +147,7 @@ def print_report(
     failures: dict[str, str],
     warnings: Sequence[str] = (),
 ) -> None:
-    for table in (loads_table(samples), others_table(samples), targets_table(verdicts)):
+    for table in (loads_table(samples), commands_table(samples), others_table(samples), targets_table(verdicts)):
         if table.row_count:
             console.print(table)
     about = Table(title="Conditions", title_justify="left", show_header=False)

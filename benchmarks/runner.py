@@ -20,8 +20,8 @@ from pathlib import Path
 
 from benchmarks.failover import measure_failover
 from benchmarks.footprint import measure_memory, measure_restart
-from benchmarks.loadgen import Generator, GeneratorFailed, LoadResult, redis_benchmark
-from benchmarks.loads import CLIENTS, KEYSPACE, LOADS, PIPELINE, Load, Plan
+from benchmarks.loadgen import Generator, GeneratorFailed, LoadResult, redis_benchmark, redis_benchmark_set
+from benchmarks.loads import CLIENTS, COMMANDS, KEYSPACE, LOADS, PIPELINE, Load, Plan, command_load
 from benchmarks.peers import PEERS, Peer, Unavailable
 from benchmarks.processes import PeerFailed
 from benchmarks.samples import Sample, Samples
@@ -32,7 +32,7 @@ REDIS_BENCHMARK_REQUESTS_MIN = 1000
 
 @dataclass(frozen=True)
 class Visit:
-    """One start of one peer. ``part`` is loads, failover or footprint."""
+    """One start of one peer. ``part`` is loads, commands, failover or footprint."""
 
     peer: type[Peer]
     part: str
@@ -54,6 +54,8 @@ def schedule(peers: list[type[Peer]], only: set[str], plan: Plan) -> list[Visit]
     for at in range(plan.rounds):
         if any(load.name in only for load in LOADS):
             visits += [Visit(peer, "loads", at) for peer in peers]
+        if COMMANDS in only:
+            visits += [Visit(peer, COMMANDS, at) for peer in peers if peer.with_redis_benchmark]
         if "failover" in only and share(plan.failovers, plan.rounds, at):
             visits += [Visit(peer, "failover", at) for peer in peers if peer.with_failover]
     if only & {"memory", "restart"}:
@@ -84,8 +86,8 @@ class Runner:
         try:
             visit.peer.check_available()
             with self._started(visit.peer) as peer:
-                part = {"loads": self._loads, "failover": self._failovers, "footprint": self._footprint}[visit.part]
-                part(peer, visit.round, progress)
+                parts = {"loads": self._loads, "failover": self._failovers, "footprint": self._footprint}
+                (parts | {COMMANDS: self._commands})[visit.part](peer, visit.round, progress)
         except (PeerFailed, GeneratorFailed, Unavailable, OSError) as failure:
             self.failures[visit.name] = str(failure)
 
@@ -167,6 +169,19 @@ class Runner:
         )
 
     # ---- the rest
+
+    def _commands(self, peer: Peer, at: int, progress: Progress) -> None:
+        for pipeline in (1, PIPELINE):
+            progress(f"round {at + 1}: {peer.name}, every command, -P {pipeline}")
+            results = redis_benchmark_set(
+                peer.main_port,
+                clients=CLIENTS,
+                pipeline=pipeline,
+                requests=self.plan.command_requests * (1 if pipeline == 1 else 4),
+                keyspace=KEYSPACE,
+            )
+            for test, result in results.items():
+                self.samples.add(sample_of(peer.main_row, command_load(test, pipeline), at, result, 0.0))
 
     def _failovers(self, peer: Peer, at: int, progress: Progress) -> None:
         for trial in range(share(self.plan.failovers, self.plan.rounds, at)):

@@ -72,8 +72,11 @@ class Samples:
         The numbers of one round are divided by each other before the median is taken: a slow minute of the
         machine falls on both. Rounds that only one of them has are left out; None when no round has both.
         """
-        ours, theirs = (self._by_round(each, load, value) for each in (row, other))
-        return summarize(ours[at] / theirs[at] for at in sorted(ours.keys() & theirs.keys()) if theirs[at] > 0)
+        return _divided(*(self._by_round(each, load, value) for each in (row, other)))
+
+    def ratio_of_loads(self, row: str, load: str, other: str, value: str) -> Summary | None:
+        """As `ratio`, of two loads of one row."""
+        return _divided(*(self._by_round(row, each, value) for each in (load, other)))
 
     def _by_round(self, row: str, load: str, value: str) -> dict[int, float]:
         """One number for each round: the median of that round's samples (failover has several)."""
@@ -82,3 +85,7 @@ class Samples:
             if value in sample.values:
                 rounds.setdefault(sample.round, []).append(sample.values[value])
         return {at: statistics.median(numbers) for at, numbers in rounds.items()}
+
+
+def _divided(ours: dict[int, float], theirs: dict[int, float]) -> Summary | None:
+    return summarize(ours[at] / theirs[at] for at in sorted(ours.keys() & theirs.keys()) if theirs[at] > 0)

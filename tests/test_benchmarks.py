@@ -22,6 +22,7 @@ from benchmarks.loadgen import (
     build,
     find_compiler,
     parse_redis_benchmark,
+    parse_redis_benchmark_set,
 )
 from benchmarks.loads import NAMES, QUICK, Plan
 from benchmarks.peers import PEERS
@@ -54,6 +55,10 @@ class TestSamples:
     def test_ratio_leaves_out_rounds_that_only_one_has(self) -> None:
         samples = Samples([*rates("raftkv", 30.0, 99.0), *rates("redis", 10.0)])
         assert samples.ratio("raftkv", "redis", "set", RATE) == Summary(3.0, 3.0, 3.0, 1)
+
+    def test_ratio_of_two_loads_of_one_row(self) -> None:
+        samples = Samples([*rates("raftkv", 10.0, 3.0, load="zadd"), *rates("raftkv", 20.0, 6.0)])
+        assert samples.ratio_of_loads("raftkv", "zadd", "set", RATE) == Summary(0.5, 0.5, 0.5, 2)
 
     def test_ratio_of_what_was_not_measured_is_none(self) -> None:
         samples = Samples(rates("raftkv", 30.0))
@@ -178,6 +183,16 @@ class TestOtherPrograms:
         )
         result = parse_redis_benchmark(text)
         assert (result.ops_per_second, result.p50_us, result.p99_us) == (25000.5, 375.0, 900.0)
+
+    def test_redis_benchmark_s_whole_set(self) -> None:
+        text = (
+            '"test","rps","avg_latency_ms","min_latency_ms","p50_latency_ms","p95_latency_ms","p99_latency_ms","max_latency_ms"\n'
+            '"LPUSH","20000.00","0.4","0.1","0.5","0.6","0.9","2.0"\n'
+            '"LPUSH (needed to benchmark LRANGE)","1.00","0.4","0.1","0.5","0.6","0.9","2.0"\n'
+            '"LRANGE_100 (first 100 elements)","10000.00","0.4","0.1","0.5","0.6","0.9","2.0"\n'
+        )
+        rates = {test: result.ops_per_second for test, result in parse_redis_benchmark_set(text).items()}
+        assert rates == {"LPUSH": 20_000.0, "LRANGE_100": 10_000.0}
 
     def test_redis_benchmark_without_figures(self) -> None:
         with pytest.raises(GeneratorFailed, match="printed no figures"):

@@ -47,6 +47,13 @@ class Verbatim(msgspec.Struct, frozen=True, gc=False):
     format: str = "txt"
 
 
+class SpelledDouble(msgspec.Struct, frozen=True, gc=False):
+    """A RESP3 double (RESP2: bulk string) that is spelled otherwise than a float would be: coordinates of places have
+    17 digits behind the point, which make another number when it is small."""
+
+    text: bytes
+
+
 class Push(msgspec.Struct, frozen=True, gc=False):
     """RESP3 push (RESP2: array)."""
 
@@ -74,6 +81,7 @@ Reply = (
     | SetReply
     | Pairs
     | Verbatim
+    | SpelledDouble
     | Push
     | Encoded
 )

@@ -12,11 +12,23 @@ from typing import Any, Final
 import msgspec
 from msgspec.msgpack import Ext
 
-from raftkv.machines.replies import NULL_ARRAY, OK, Error, NullArray, Pairs, Push, Reply, SetReply, Simple, Verbatim
+from raftkv.machines.replies import (
+    NULL_ARRAY,
+    OK,
+    Error,
+    NullArray,
+    Pairs,
+    Push,
+    Reply,
+    SetReply,
+    Simple,
+    SpelledDouble,
+    Verbatim,
+)
 
 NO_REPLY: Final = Error("ERR the machine answered with what is no reply; what the command did stands")
 
-_SIMPLE, _ERROR, _NULL_ARRAY, _SET, _VERBATIM, _PUSH, _TEXT, _LARGE, _PAIRS = range(1, 10)
+_SIMPLE, _ERROR, _NULL_ARRAY, _SET, _VERBATIM, _PUSH, _TEXT, _LARGE, _PAIRS, _DOUBLE = range(1, 11)
 _INT_MIN, _INT_MAX = -(1 << 63), (1 << 64) - 1
 
 
@@ -61,6 +73,7 @@ _WRITERS: Final[dict[type, Callable[[Any], Ext]]] = {
     NullArray: lambda reply: Ext(_NULL_ARRAY, b""),  # noqa: ARG005
     SetReply: lambda reply: Ext(_SET, pack(reply.items)),
     Verbatim: lambda reply: Ext(_VERBATIM, reply.format.encode() + b"\0" + reply.text),
+    SpelledDouble: lambda reply: Ext(_DOUBLE, reply.text),
     Push: lambda reply: Ext(_PUSH, pack(reply.items)),
     Pairs: lambda reply: Ext(_PAIRS, pack([item for pair in reply.items for item in pair])),
 }
@@ -81,6 +94,7 @@ _READERS: Final[dict[int, Callable[[bytes], Reply]]] = {
     _NULL_ARRAY: lambda data: NULL_ARRAY,  # noqa: ARG005
     _SET: lambda data: SetReply(_decoder.decode(data)),
     _VERBATIM: _verbatim,
+    _DOUBLE: SpelledDouble,
     _PUSH: lambda data: Push(_decoder.decode(data)),
     _TEXT: _text,
     _PAIRS: lambda data: _pairs(_decoder.decode(data)),

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import socket
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from raftkv.errors import ProtocolError
@@ -28,7 +28,7 @@ from raftkv.server.connection import DATA, Connection
 from raftkv.server.slots import hash_slot
 from raftkv.server.staleness import max_lag_ms
 from raftkv.wire.resp import RequestParser, whole_command
-from raftkv.wire.resp_encode import encode, encode_many, encode_one
+from raftkv.wire.resp_encode import HugeReply, encode, encode_in_pieces, encode_many, encode_one
 
 if TYPE_CHECKING:
     from raftkv.server.server import Server
@@ -99,6 +99,7 @@ class Session(Connection):
     __slots__ = (
         "_chunk",
         "_find",
+        "_pieces",
         "_plain",
         "_poll",
         "_queued",
@@ -175,6 +176,8 @@ class Session(Connection):
         self._chunk: list[list[bytes]] = []
         self._slots: list[bytes | None] | None = None
         self._poll: Callable[[], Reply | NoReply] | None = None
+        self._pieces: Iterator[bytes] | None = None
+        """What is left of replies that are too long to be encoded at once."""
 
     # ---- bytes in
 
@@ -250,12 +253,15 @@ class Session(Connection):
     def go_on(self) -> None:
         """Called by the hub when this session had more to do."""
         self._scheduled = False
+        if self._pieces is not None:
+            return self._send_next_piece(self._pieces)
         if self.closed or self.busy or self.close_when_sent:
-            return
+            return None
         if self._queued or self.parser.pending:
             self._take_chunk()
         elif self._unread:
             self.on_readable()
+        return None
 
     def _take_chunk(self) -> None:
         if self._queued:
@@ -454,15 +460,29 @@ class Session(Connection):
     # ---- replies back (replica.work.Sink)
 
     def on_replies(self, replies: list[Reply], start: int, stop: int) -> None:
-        if self._plain:  # then nothing is due yet either: `send_soon` in line
-            self.busy = False
-            self._soon = encode_one(replies[start], self.resp3)
-            self._due = True
-            self.hub.send_at_end(self)
-        elif self._slots is None:
-            self._finish(encode_many(replies, start, stop, self.resp3))
-        else:
-            self._fill([encode(reply, self.resp3) for reply in replies[start:stop]])
+        try:
+            if self._plain:  # then nothing is due yet either: `send_soon` in line
+                self._soon = encode_one(replies[start], self.resp3)
+                self.busy = False
+                self._due = True
+                self.hub.send_at_end(self)
+            elif self._slots is None:
+                self._finish(encode_many(replies, start, stop, self.resp3))
+            else:
+                self._fill([encode(reply, self.resp3) for reply in replies[start:stop]])
+        except HugeReply:
+            self._plain = False
+            self.busy = True
+            self._send_next_piece(encode_in_pieces(replies[start:stop], self.resp3))
+
+    def _send_next_piece(self, pieces: Iterator[bytes]) -> None:
+        """One at each pass: others have their turn between them. What the client sends meanwhile waits."""
+        piece = None if self.closed else next(pieces, None)
+        self._pieces = None if piece is None else pieces
+        if piece is None:
+            return self._finish(b"")
+        self.send_soon(piece)
+        return self.hub.call_soon(self)
 
     def on_encoded(self, replies: Sequence[bytes]) -> None:
         if self._slots is None:

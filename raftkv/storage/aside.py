@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from raftkv.storage.files import Files
 
 UNWRITTEN_BYTES_MAX = 1 << 20
-SYNC_BYTES = 4 << 20
-"""A sync after so much: one at the end alone would bring out everything at once, and hold up the log's syncs, which go
-to the same disk, for as long."""
+"""Written, and synced, after so much: one sync at the end would bring out everything at once, and hold up the log's
+syncs, which go to the same disk, for as long. With 4 MiB the log waited 10 to 15 ms at the longest, with 1 MiB 4 to 8.
+"""
 
 
 class AsideFile:
@@ -28,7 +28,7 @@ class AsideFile:
         self._ended = False
         self.size = 0
         self._waiting = list[memoryview]()
-        self._waiting_bytes = self._unsynced_bytes = 0
+        self._waiting_bytes = 0
 
     def append(self, data: bytes) -> None:
         with self.dropped_on_error():
@@ -43,23 +43,16 @@ class AsideFile:
                     self.write_out()
 
     def write_out(self) -> None:
-        """Leaves nothing waiting in memory: it can be read back. To be called under `dropped_on_error`."""
+        """Leaves nothing waiting in memory, and all on disk. To be called under `dropped_on_error`."""
         self._files.pwritev(self._fd, self._waiting, self.size - self._waiting_bytes)
-        self._unsynced_bytes += self._waiting_bytes
         self._waiting, self._waiting_bytes = [], 0
-        if self._unsynced_bytes >= SYNC_BYTES:
-            self._sync()
-
-    def _sync(self) -> None:
         if self._fsync:
             self._files.fdatasync(self._fd)
-        self._unsynced_bytes = 0
 
     def rename(self, path: str) -> None:
         """Ends it: everything goes to disk first, then it has its name (durable with the sync of the directory)."""
         with self.dropped_on_error():
             self.write_out()
-            self._sync()
             self._close()
             self._files.rename(self.path, path)
             self._ended = True

@@ -1,17 +1,36 @@
 """RESP replies: values of `machines/replies.py` -> bytes, for RESP2 or RESP3, spelled as Redis 7.0 does.
 
 Each type has one writer in `_WRITERS`; a writer appends pieces to a list, and one join makes the bytes, so
-a nested reply is not copied once per level. `encode_many` knows the frequent replies itself, as the look-up
+a nested reply is not copied once per level. What is frequent is spelled out in `_append_all`, as the look-up
 and the call would cost more than the encoding.
+
+A reply of a million members takes some 100 ms to encode, and nobody else would be served meanwhile. So `encode_one` and
+`encode_many`, which answer clients, raise HugeReply for one of more than ITEMS_MAX; `encode_in_pieces` is for those.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, islice
 from typing import Any, Final
 
-from raftkv.machines.replies import OK, Encoded, Error, NullArray, Pairs, Push, Reply, SetReply, Simple, Verbatim
+from raftkv.machines.replies import (
+    OK,
+    Encoded,
+    Error,
+    NullArray,
+    Pairs,
+    Push,
+    Reply,
+    SetReply,
+    Simple,
+    SpelledDouble,
+    Verbatim,
+)
+
+ITEMS_MAX: Final = 8192
+"""So many items are encoded at a time: about a millisecond's work."""
 
 _CRLF: Final = b"\r\n"
 _OK: Final = b"+OK\r\n"
@@ -23,6 +42,10 @@ _FALSE: Final = (b":0\r\n", b"#f\r\n")
 _SMALL_MAX: Final = 1023
 _SMALL_INTEGERS: Final = [b":%d\r\n" % number for number in range(_SMALL_MAX + 1)]
 _SMALL_BULK_HEADERS: Final = [b"$%d\r\n" % length for length in range(_SMALL_MAX + 1)]
+
+
+class HugeReply(Exception):
+    """There is a reply that is to be encoded in pieces."""
 
 
 def encode(reply: Reply, resp3: bool) -> bytes:
@@ -41,35 +64,82 @@ def encode_into(out: list[bytes], reply: Reply, resp3: bool) -> None:
 
 
 def encode_one(reply: Reply, resp3: bool) -> bytes:
-    """As `encode`, with the frequent replies spelled out. Hot: what a client without a pipeline is sent."""
+    """As `encode`, with the frequent replies spelled out. Hot: what a client without a pipeline is sent. Raises
+    HugeReply."""
     if type(reply) is bytes:
         size = len(reply)
         return (_SMALL_BULK_HEADERS[size] if size <= _SMALL_MAX else b"$%d\r\n" % size) + reply + _CRLF
     if reply is OK:
         return _OK
+    if type(reply) is int:
+        return _SMALL_INTEGERS[reply] if 0 <= reply <= _SMALL_MAX else b":%d\r\n" % reply
+    if is_huge(reply):
+        raise HugeReply
     return encode(reply, resp3)
 
 
 def encode_many(replies: list[Reply], start: int, stop: int, resp3: bool) -> bytes:
-    """`replies[start:stop]`, encoded one behind the other. Hot: one run per reply that leaves the server."""
+    """`replies[start:stop]`, encoded one behind the other. Hot: one run per reply that leaves the server. Raises
+    HugeReply."""
     out: list[bytes] = []
+    _append_all(out, replies[start:stop], resp3, limited=True)
+    return b"".join(out)
+
+
+def _append_all(out: list[bytes], replies: Iterable[Any], resp3: bool, *, limited: bool = False) -> None:
     append = out.append
     null = _NULL[resp3]
-    for reply in replies[start:stop]:
-        if reply is OK:
-            append(_OK)
-        elif reply is None:
-            append(null)
-        elif type(reply) is bytes:
+    for reply in replies:
+        if type(reply) is bytes:
             size = len(reply)
             append(_SMALL_BULK_HEADERS[size] if size <= _SMALL_MAX else b"$%d\r\n" % size)
             append(reply)
             append(_CRLF)
+        elif reply is OK:
+            append(_OK)
+        elif reply is None:
+            append(null)
         elif type(reply) is int:
             append(_SMALL_INTEGERS[reply] if 0 <= reply <= _SMALL_MAX else b":%d\r\n" % reply)
+        elif limited and is_huge(reply):
+            raise HugeReply
         else:
             encode_into(out, reply, resp3)
-    return b"".join(out)
+
+
+def is_huge(reply: Any) -> bool:
+    """Whether it would stop others for longer than a slice of work."""
+    kind = type(reply)
+    if kind is list or kind is dict:
+        return len(reply) > ITEMS_MAX
+    return (kind is Pairs or kind is SetReply) and len(reply.items) > ITEMS_MAX
+
+
+def encode_in_pieces(replies: Iterable[Reply], resp3: bool) -> Iterator[bytes]:
+    """`replies`, encoded one behind the other; of a huge one ITEMS_MAX items in each piece."""
+    for reply in replies:
+        if is_huge(reply):
+            yield from _pieces(reply, resp3)
+        else:
+            yield encode(reply, resp3)
+
+
+def _pieces(reply: Any, resp3: bool) -> Iterator[bytes]:
+    items: Iterator[Any]
+    append: Callable[[list[bytes], list[Any], bool], None] = _append_all
+    if isinstance(reply, Pairs):
+        header, items, append = _pairs_header(reply, resp3), iter(reply.items), _append_pairs
+    elif isinstance(reply, dict):
+        header, items = _map_header(reply, resp3), chain.from_iterable(reply.items())
+    else:
+        word = b"~" if resp3 and isinstance(reply, SetReply) else b"*"
+        listed = reply.items if isinstance(reply, SetReply) else reply
+        header, items = b"%b%d\r\n" % (word, len(listed)), iter(listed)
+    yield header
+    while some := list(islice(items, ITEMS_MAX)):
+        out: list[bytes] = []
+        append(out, some, resp3)
+        yield b"".join(out)
 
 
 def _write_null(out: list[bytes], _reply: None, resp3: bool) -> None:
@@ -96,7 +166,14 @@ def _write_bool(out: list[bytes], reply: bool, resp3: bool) -> None:
 
 
 def _write_float(out: list[bytes], reply: float, resp3: bool) -> None:
-    text = double_text(reply)
+    _write_double(out, double_text(reply), resp3)
+
+
+def _write_spelled_double(out: list[bytes], reply: SpelledDouble, resp3: bool) -> None:
+    _write_double(out, reply.text, resp3)
+
+
+def _write_double(out: list[bytes], text: bytes, resp3: bool) -> None:
     if resp3:
         out.append(b",%b\r\n" % text)
     else:
@@ -134,8 +211,7 @@ def _write_null_array(out: list[bytes], _reply: NullArray, resp3: bool) -> None:
 
 def _write_items(out: list[bytes], header: bytes, items: list[Reply], resp3: bool) -> None:
     out.append(b"%b%d\r\n" % (header, len(items)))
-    for item in items:
-        encode_into(out, item, resp3)
+    _append_all(out, items, resp3)
 
 
 def _write_list(out: list[bytes], reply: list[Reply], resp3: bool) -> None:
@@ -151,19 +227,30 @@ def _write_push(out: list[bytes], reply: Push, resp3: bool) -> None:
 
 
 def _write_pairs(out: list[bytes], reply: Pairs, resp3: bool) -> None:
-    out.append(b"*%d\r\n" % (len(reply.items) if resp3 else 2 * len(reply.items)))
-    for left, right in reply.items:
-        if resp3:
-            out.append(b"*2\r\n")
-        encode_into(out, left, resp3)
-        encode_into(out, right, resp3)
+    out.append(_pairs_header(reply, resp3))
+    _append_pairs(out, reply.items, resp3)
+
+
+def _pairs_header(reply: Pairs, resp3: bool) -> bytes:
+    return b"*%d\r\n" % (len(reply.items) if resp3 else 2 * len(reply.items))
+
+
+def _append_pairs(out: list[bytes], pairs: Iterable[tuple[Reply, Reply]], resp3: bool) -> None:
+    if not resp3:
+        return _append_all(out, chain.from_iterable(pairs), resp3)
+    for pair in pairs:
+        out.append(b"*2\r\n")
+        _append_all(out, pair, resp3)
+    return None
 
 
 def _write_dict(out: list[bytes], reply: dict[bytes, Reply], resp3: bool) -> None:
-    out.append(b"%%%d\r\n" % len(reply) if resp3 else b"*%d\r\n" % (2 * len(reply)))
-    for key, value in reply.items():
-        encode_into(out, key, resp3)
-        encode_into(out, value, resp3)
+    out.append(_map_header(reply, resp3))
+    _append_all(out, chain.from_iterable(reply.items()), resp3)
+
+
+def _map_header(reply: dict[bytes, Reply], resp3: bool) -> bytes:
+    return b"%%%d\r\n" % len(reply) if resp3 else b"*%d\r\n" % (2 * len(reply))
 
 
 def _write_encoded(out: list[bytes], reply: Encoded, _resp3: bool) -> None:
@@ -197,6 +284,7 @@ _WRITERS: Final[dict[type, _Writer]] = {
     Push: _write_push,
     Encoded: _write_encoded,
     Verbatim: _write_verbatim,
+    SpelledDouble: _write_spelled_double,
 }
 
 

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from raftkv.machines.replies import OK
 from tests.integration.cluster import Cluster, Member
+from tests.support.redis_server import RespConnection, start_redis_server
 
 pytestmark = [pytest.mark.processes, pytest.mark.redis]
 
@@ -75,6 +77,27 @@ def test_pipe(member: Member, tmp_path: Path) -> None:
     output = cli(member, "--pipe", stdin=commands)
     assert "errors: 0, replies: 10000" in output
     assert cli(member, "dbsize") == "10000\n"
+
+
+def test_a_redis_moves_its_keys_to_a_member_and_gets_them_back(member: Member) -> None:
+    """MIGRATE is a command of Redis, which sends RESTORE to whatever listens."""
+    cli(member, "flushall")
+    with start_redis_server() as port, RespConnection(port) as redis:
+        redis.call(b"SET", b"string", b"some text " * 100, b"PX", b"1000000")
+        redis.call(b"HSET", b"hash", *(b"%d" % number for number in range(2000)))
+        redis.call(b"ZADD", b"zset", b"1.5", b"one", b"-inf", b"other")
+        target = [b"127.0.0.1", b"%d" % member.port]
+        for key in (b"string", b"hash", b"zset"):
+            assert redis.call(b"MIGRATE", *target, key, b"0", b"5000") == OK
+        assert redis.call(b"DBSIZE") == 0
+        assert cli(member, "hlen", "hash") == "1000\n"
+        assert 900 < int(cli(member, "ttl", "string")) <= 1000
+        with RespConnection(member.port) as connection:
+            for key in (b"string", b"hash", b"zset"):
+                assert redis.call(b"RESTORE", key, b"0", connection.call(b"DUMP", key)) == OK
+        assert redis.call(b"GET", b"string") == b"some text " * 100
+        assert redis.call(b"HLEN", b"hash") == 1000
+        assert redis.call(b"ZRANGE", b"zset", b"0", b"-1") == [b"other", b"one"]
 
 
 @pytest.mark.parametrize("depth", [1, 16])

@@ -24,7 +24,7 @@ QUEUED: Final = Simple("QUEUED")
 SEEN: Final = frozenset({*KEYS, b"lex"})
 """Keys that are watched, or looked at, whenever a line names them."""
 
-LOOKS: Final = ((b"OBJECT", b"ENCODING"), (b"PEXPIRETIME",))
+LOOKS: Final = ((b"OBJECT", b"ENCODING"), (b"DUMP",), (b"PEXPIRETIME",))
 """What is asked of every key that is left."""
 
 

@@ -10,7 +10,9 @@ from raftkv.machines.redis.registry import ROWS
 from tests.machines import (
     test_bitmaps,
     test_counters,
+    test_dumping,
     test_expiry,
+    test_geo,
     test_hashes,
     test_hyperloglog,
     test_keys,
@@ -33,7 +35,9 @@ pytestmark = pytest.mark.redis
 MODULES = (
     test_bitmaps,
     test_counters,
+    test_dumping,
     test_expiry,
+    test_geo,
     test_hashes,
     test_hyperloglog,
     test_keys,

@@ -105,6 +105,7 @@ CASES = cases(
             ("EXPIRE a 1 GT NX", NX_WITH_OTHERS),
             ("EXPIRE a 1 GT LT", GT_WITH_LT),
             ("EXPIRE a x FOO", error("Unsupported option FOO")),
+            ('EXPIRE a 1 "FO\\x00O"', error("Unsupported option FO")),
             ("EXPIRE a x", NOT_INTEGER),
             ("EXPIRE a 9223372036854776", bad_time("expire")),
             ("EXPIRE a 9223372036854775", bad_time("expire")),

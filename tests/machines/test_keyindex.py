@@ -37,6 +37,36 @@ def test_random_changes(seed: int) -> None:
     assert max(map(len, index.buckets)) <= BUCKET_KEYS_MAX
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_what_is_drawn_depends_on_the_keys_and_on_chance_alone(seed: int) -> None:
+    chance = random.Random(seed)
+    keys = {b"%d" % number for number in range(chance.choice([1, 100, 5000]))}
+    old = KeyIndex(keys)
+    for number in range(chance.randrange(6000)):
+        old.draw(random.Random(number), len(keys))
+        key = b"%d" % chance.randrange(9000)
+        if key not in keys:
+            keys.add(key)
+            old.add(key)
+        elif len(keys) > 1:
+            keys.remove(key)
+            old.discard(key)
+    in_order = sorted(keys, key=lambda key: (crc32(key), key))
+    for rank in [0, len(keys) - 1, *(chance.randrange(len(keys)) for _ in range(300))]:
+        assert old.draw(Drawn(rank), len(keys)) == KeyIndex(keys).draw(Drawn(rank), len(keys)) == in_order[rank]
+
+
+class Drawn(random.Random):
+    """Chance that has been decided."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self._number = number
+
+    def randrange(self, start: int, stop: int | None = None, step: int = 1) -> int:
+        return self._number
+
+
 def test_pages_cover_everything_in_order() -> None:
     keys = {b"%d" % number for number in range(1000)}
     index, cursor, found = KeyIndex(keys), 0, []

@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raftkv.machines.replies import NULL_ARRAY, OK, Error, Pairs, Push, Reply, SetReply, Simple, Verbatim
+from raftkv.machines.replies import NULL_ARRAY, OK, Error, Pairs, Push, Reply, SetReply, Simple, SpelledDouble, Verbatim
 from raftkv.replica.packing import pack, unpack
 from raftkv.wire.resp_encode import encode
 
 _PLAIN = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False) | st.binary() | st.text()
 _TEXT = st.text() | st.binary().map(lambda data: data.decode("utf-8", "surrogateescape"))
 _LEAF = _PLAIN | _TEXT | st.sampled_from([OK, NULL_ARRAY]) | _TEXT.map(Simple) | _TEXT.map(Error)
-_LEAVES = _LEAF | st.binary().map(Verbatim)
+_LEAVES = _LEAF | st.binary().map(Verbatim) | st.just(SpelledDouble(b"0.5"))
 _REPLIES = st.recursive(
     _LEAVES,
     lambda inner: (

@@ -14,6 +14,7 @@ import pytest
 from raftkv.machines.interface import Kind
 from raftkv.machines.replies import Error, Reply, Simple
 from raftkv.replica.work import Sink
+from raftkv.wire import resp_encode
 from tests.server.member import Client, Cluster
 
 
@@ -124,6 +125,40 @@ def test_one_chunk_at_a_time(desk: Desk, client: Client) -> None:
     assert work.commands == ["get a", "dirtyget a"]
     work.answer(b"1", b"2")
     assert replies(client, 3) == [b"1", Simple("PONG"), b"2"]
+
+
+@pytest.mark.parametrize("lines", [["smembers s"], ["get a", "smembers s", "get b"]], ids=["alone", "pipeline"])
+def test_a_huge_reply_leaves_in_pieces_and_others_are_served_between(
+    desk: Desk, client: Client, cluster: Cluster, monkeypatch: pytest.MonkeyPatch, lines: list[str]
+) -> None:
+    monkeypatch.setattr(resp_encode, "ITEMS_MAX", 10)
+    members = [b"%d" % number for number in range(30)]
+    replies = [members if line.startswith("smembers") else b"x" for line in lines]
+    other = cluster.connect()
+    client.send(*(line.encode().split() for line in lines))
+    waiting: list[Any] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(cluster.hub, "call_soon", waiting.append)
+        desk.take().answer(*replies)
+        client.send(b"get c".split())
+        pieces = 1
+        while client.session.busy:
+            assert other.ask("ping") == Simple("PONG")
+            waiting.pop().go_on()
+            pieces += 1
+    assert pieces >= 4
+    assert desk.submitted == []
+    assert [client.receive() for _ in lines] == replies
+    cluster.run()
+    assert desk.take().commands == ["get c"]
+
+
+def test_a_client_that_goes_in_the_middle_of_a_huge_reply(desk: Desk, client: Client, cluster: Cluster) -> None:
+    client.send(b"smembers s".split())
+    desk.take().answer([b"x"] * 3 * resp_encode.ITEMS_MAX)
+    client.session.close("test")
+    cluster.run()
+    assert not client.session.busy
 
 
 def test_a_chunk_is_bounded(make_cluster: Callable[..., Cluster], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -196,12 +196,12 @@ def test_little_waits_for_the_disk_at_any_time(tmp_path: Path, slice_bytes: int)
     store = open_store(tmp_path, files=files, fsync=True)
     info = take(store, 10, 1, [(2, bytes(slice_bytes))] * ((10 << 20) // slice_bytes + 1))
     assert files.writes_max <= 1 << 20
-    assert files.unsynced_max == 4 << 20
+    assert files.unsynced_max <= 1 << 20
     data = raw(store, info)
     files.writes_max = files.unsynced_max = 0
     receive(store, 10, 1, data, 256 << 10)
     assert files.writes_max <= 1 << 20
-    assert files.unsynced_max == 4 << 20
+    assert files.unsynced_max <= 1 << 20
 
 
 def test_without_fsync_nothing_is_synced(tmp_path: Path):

@@ -30,7 +30,6 @@ from tests.storage.snapshots import (
 def _many_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that one small snapshot is written and synced several times."""
     monkeypatch.setattr(aside, "UNWRITTEN_BYTES_MAX", 64)
-    monkeypatch.setattr(aside, "SYNC_BYTES", 128)
 
 
 @pytest.fixture(scope="module")

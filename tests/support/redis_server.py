@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
-from raftkv.machines.replies import Error, NullArray, Pairs, Push, SetReply, Simple, Verbatim
+from raftkv.machines.replies import Error, NullArray, Pairs, Push, SetReply, Simple, SpelledDouble, Verbatim
 
 _START_TRIES = 5
 _READY = b"Ready to accept connections"
@@ -159,6 +159,8 @@ def as_resp3(reply: Any) -> Any:
         return [as_resp3(item) for item in reply]
     if isinstance(reply, dict):
         return {key: as_resp3(value) for key, value in reply.items()}
+    if isinstance(reply, SpelledDouble):
+        return float(reply.text)
     return None if isinstance(reply, NullArray) else reply
 
 
@@ -174,6 +176,8 @@ def as_resp2(reply: Any) -> Any:
         return [as_resp2(item) for item in reply]
     if isinstance(reply, bool):
         return int(reply)
-    if isinstance(reply, Verbatim):
+    if isinstance(reply, Verbatim | SpelledDouble):
         return reply.text
+    if isinstance(reply, Error):
+        return Error(reply.text.encode("utf-8", "surrogateescape").decode(errors="replace"))  # as RespConnection does
     return b"%.17g" % reply if isinstance(reply, float) else reply

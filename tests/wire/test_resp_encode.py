@@ -12,8 +12,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftkv.machines.replies import NULL_ARRAY, OK, Error, Pairs, Push, Reply, SetReply, Simple, Verbatim
-from raftkv.wire.resp_encode import double_text, encode, encode_into, encode_many
+from raftkv.machines.replies import NULL_ARRAY, OK, Error, Pairs, Push, Reply, SetReply, Simple, SpelledDouble, Verbatim
+from raftkv.wire.resp_encode import (
+    ITEMS_MAX,
+    HugeReply,
+    double_text,
+    encode,
+    encode_in_pieces,
+    encode_into,
+    encode_many,
+    encode_one,
+)
 from tests.wire.conftest import Exchange, steady
 
 TABLE: list[tuple[Reply, bytes, bytes]] = [
@@ -49,6 +58,7 @@ TABLE: list[tuple[Reply, bytes, bytes]] = [
     (SetReply([b"a", 1.5]), b"*2\r\n$1\r\na\r\n$3\r\n1.5\r\n", b"~2\r\n$1\r\na\r\n,1.5\r\n"),
     (Push([b"message", b"c"]), b"*2\r\n$7\r\nmessage\r\n$1\r\nc\r\n", b">2\r\n$7\r\nmessage\r\n$1\r\nc\r\n"),
     (Verbatim(b"some text"), b"$9\r\nsome text\r\n", b"=13\r\ntxt:some text\r\n"),
+    (SpelledDouble(b"0.00000268"), b"$10\r\n0.00000268\r\n", b",0.00000268\r\n"),
     (Verbatim(b"# x", "mkd"), b"$3\r\n# x\r\n", b"=7\r\nmkd:# x\r\n"),
 ]  # fmt: skip
 
@@ -150,3 +160,24 @@ def test_pairs_are_flat_in_resp2_and_nested_in_resp3() -> None:
     pairs = Pairs([(b"a", 1.0), (b"b", 2.5)])
     assert encode(pairs, resp3=False) == b"*4\r\n$1\r\na\r\n$1\r\n1\r\n$1\r\nb\r\n$3\r\n2.5\r\n"
     assert encode(pairs, resp3=True) == b"*2\r\n*2\r\n$1\r\na\r\n,1\r\n*2\r\n$1\r\nb\r\n,2.5\r\n"
+
+
+MANY = [b"%d" % number for number in range(3 * ITEMS_MAX + 5)]
+HUGE: list[Any] = [
+    MANY,
+    SetReply(list(MANY)),
+    {name: [1, name] for name in MANY},
+    Pairs([(name, float(name)) for name in MANY]),
+    [MANY[:3], MANY, *MANY[: ITEMS_MAX + 1]],
+]
+
+
+@pytest.mark.parametrize("resp3", [False, True])
+@pytest.mark.parametrize("reply", HUGE, ids=lambda reply: type(reply).__name__)
+def test_a_huge_reply_is_encoded_in_pieces(reply: Any, resp3: bool) -> None:
+    for refuses in (lambda: encode_one(reply, resp3), lambda: encode_many([OK, reply], 0, 2, resp3)):
+        with pytest.raises(HugeReply):
+            refuses()
+    pieces = list(encode_in_pieces([OK, reply, 7], resp3))
+    assert b"".join(pieces) == encode(OK, resp3) + encode(reply, resp3) + encode(7, resp3)
+    assert len(pieces) > 4

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftkv.machines.replies import NULL_ARRAY, OK, Error, Pairs, Push, SetReply, Verbatim
+from raftkv.machines.replies import NULL_ARRAY, OK, Error, Pairs, Push, SetReply, SpelledDouble, Verbatim
 from raftkv.wire.resp_encode import encode
 from raftkv.wire.resp_split import split_array
 
@@ -18,7 +18,8 @@ SCALARS: st.SearchStrategy[Any] = st.one_of(
     st.binary(max_size=20),
     st.booleans(),
     st.floats(allow_nan=False),
-    st.sampled_from([OK, Error("ERR no"), NULL_ARRAY, Verbatim(b"a\r\nb"), b"\r\n", b"$3\r\n", b"*1\r\n", 1 << 70]),
+    st.sampled_from([OK, Error("ERR no"), NULL_ARRAY, Verbatim(b"a\r\nb"), SpelledDouble(b"0.5")]),
+    st.sampled_from([b"\r\n", b"$3\r\n", b"*1\r\n", 1 << 70]),
 )
 VALUES = st.recursive(
     SCALARS,

@@ -33,6 +33,10 @@ REENCODING: Final = frozenset({"sort", "sort_ro"})
 REENCODED: Final = (b"listpack", b"skiplist")
 """Commands after which OBJECT ENCODING of a sorted set may say the first here and the second in Redis."""
 
+STORED_DISTANCES: Final = 1e-12
+"""By what part of itself a stored distance may differ. Mostly by less than 1e-15; near the opposite side of the earth
+the arc sine makes more of a last bit."""
+
 ENCODINGS_HERE: Final = {b"raw": {b"embstr", b"int"}, b"embstr": {b"int"}}
 """What OBJECT ENCODING of a string may say here, by what Redis says."""
 
@@ -83,7 +87,29 @@ DIFFERENCES: Final = (
     Difference("SORT, SORT_RO of a sorted set", "leave its encoding as it is", "a read changes no state here"),
     Difference("SORT, SORT_RO with ALPHA and BY", "equal texts keep their order", "in Redis it is chance"),
     Difference("PFCOUNT", "does not keep its result in the key", "a read changes no state here"),
+    Difference(
+        "GEORADIUS, GEORADIUSBYMEMBER and GEOSEARCHSTORE that store distances",
+        "one distance in some hundred differs in the last of its 17 digits",
+        "Redis takes the sine of its C library; members whose libraries differ must store the same",
+    ),
     Difference("LCS", "the first string is at most 256 KiB", "a read must not stop the member for long"),
+    Difference(
+        "DUMP of a hash or set that is not compact, of a list and of a set of integers",
+        "other bytes, of which RESTORE makes the same: members in the order in which they came, a list cut as if "
+        "pushed at its right end, integers as narrow as they are",
+        "in Redis the bytes depend on how the value came about, and on chance",
+    ),
+    Difference(
+        "DUMP of a long value",
+        "at most 256 KiB of it are compressed, the rest stands as it is",
+        "a read must not stop the member for long",
+    ),
+    Difference(
+        "RESTORE",
+        "payloads are always checked, as with `sanitize-dump-payload yes`; their compressed strings may become 512 MiB "
+        "together; IDLETIME and FREQ are checked and forgotten; streams are bad data",
+        "nothing that comes may break a member later; there is no eviction",
+    ),
     Difference("patterns", "at most 8 KiB", "as for LCS: they are compiled"),
     Difference(
         "error texts that quote arguments",

@@ -12,6 +12,7 @@ from typing import Final
 _DECIMAL: Final = re.compile(rb"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 _HEXADECIMAL: Final = re.compile(rb"[+-]?0[xX](?:[0-9a-fA-F]+\.?[0-9a-fA-F]*|\.[0-9a-fA-F]+)(?:[pP][+-]?\d+)?")
 _INFINITY: Final = re.compile(rb"([+-]?)inf(?:inity)?", re.IGNORECASE)
+_NAN_OR_INFINITY: Final = re.compile(rb"[+-]?(?:nan|inf(?:inity)?)", re.IGNORECASE)
 _C_SPACES: Final = b" \t\n\v\f\r"
 
 
@@ -37,6 +38,15 @@ def parse_limit(text: bytes) -> float | None:
     if match := _INFINITY.fullmatch(text):
         return -inf if match[1] == b"-" else inf
     return _finite(text)
+
+
+def leading_double(text: bytes) -> float | None:
+    """The number with which the text begins, whatever follows; None: with none. It may be NaN."""
+    text = c_text(text)
+    if match := _NAN_OR_INFINITY.match(text):
+        return float(match[0])
+    match = _HEXADECIMAL.match(text) or _DECIMAL.match(text)
+    return None if match is None else _finite(match[0])
 
 
 def c_text(text: bytes) -> bytes:

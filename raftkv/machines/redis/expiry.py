@@ -50,7 +50,8 @@ def _conditions(argv: list[bytes]) -> set[bytes]:
     for argument_ in argv[3:]:
         word = argument_.upper()
         if word not in {b"NX", b"XX", b"GT", b"LT"}:
-            raise Refused(Error(f"ERR Unsupported option {argument_.decode(errors='replace')}"))
+            shown = argument_.split(b"\0", 1)[0].decode(errors="replace")
+            raise Refused(Error(f"ERR Unsupported option {shown}"))
         conditions.add(word)
     if b"NX" in conditions and len(conditions) > 1:
         raise Refused(_NX_WITH_OTHERS)

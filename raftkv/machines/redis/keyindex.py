@@ -19,7 +19,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from random import Random
 from typing import Final
 from zlib import crc32
@@ -29,17 +28,15 @@ INDEX_BYTES: Final = 11
 """Of one entry, with its share of the bucket."""
 
 _HASH_BITS: Final = 32
-_WINDOW_KEYS: Final = 32
-_WINDOW_PLACES: Final = (
-    128  # a window with more than that is as good as impossible, unless somebody made the keys for it
-)
-_DRAWS_MAX: Final = 1000
+_SLOT_BITS: Final = 10
+_GROUP_BITS: Final = 5
+"""Keys are counted by the first 10 and the first 5 bits of their hash, so that a rank is found in some 40 steps."""
 
 
 class KeyIndex:
     """Keys ordered by hash. `starts[i]` is the lowest hash that belongs into `buckets[i]`; starts[0] is 0."""
 
-    __slots__ = ("buckets", "starts")
+    __slots__ = ("_groups", "_slots", "buckets", "starts")
 
     def __init__(self, keys: Iterable[bytes]) -> None:
         every = list(keys)
@@ -49,21 +46,30 @@ class KeyIndex:
         shift, buckets = _HASH_BITS - bits, self.buckets
         for key in every:
             buckets[crc32(key) >> shift].append(key)
+        self._slots: list[int] = []
+        self._groups: list[int] = []
+        """How many keys there are in each slot and group of slots; empty until the first `draw`."""
 
     def add(self, key: bytes) -> None:
         """Insert a key that is not in yet."""
-        number = self._bucket_of(crc32(key))
+        value = crc32(key)
+        number = self._bucket_of(value)
         bucket = self.buckets[number]
         bucket.append(key)
+        if self._slots:
+            self._count(value, 1)
         # Only at multiples: keys of one and the same hash cannot be split, and must not be tried at each insert.
         if len(bucket) % BUCKET_KEYS_MAX == 0:
             self._split(number)
 
     def discard(self, key: bytes) -> None:
         """Take a key out that is in."""
-        number = self._bucket_of(crc32(key))
+        value = crc32(key)
+        number = self._bucket_of(value)
         bucket = self.buckets[number]
         bucket.remove(key)
+        if self._slots:
+            self._count(value, -1)
         if not bucket and number > 0:
             del self.buckets[number], self.starts[number]
 
@@ -97,20 +103,40 @@ class KeyIndex:
 
     def draw(self, chance: Random, length: int) -> bytes:
         """A key, each equally likely, of the `length` that there are. Unlike `choose` it depends on the keys and on
-        `chance` alone, not on how the buckets have come to be.
+        `chance` alone, not on how the buckets have come to be: it draws a rank in the order of (hash, key)."""
+        if not self._slots:
+            self._count_all()
+        rank = chance.randrange(length)
+        group = 0
+        while rank >= self._groups[group]:
+            rank -= self._groups[group]
+            group += 1
+        slot = group << _SLOT_BITS - _GROUP_BITS
+        while rank >= self._slots[slot]:
+            rank -= self._slots[slot]
+            slot += 1
+        start = slot << _HASH_BITS - _SLOT_BITS
+        number = self._bucket_of(start)
+        if self.starts[number] < start:  # some of its keys belong to the slot before
+            rank += sum(crc32(key) < start for key in self.buckets[number])
+        while rank >= len(self.buckets[number]):
+            rank -= len(self.buckets[number])
+            number += 1
+        return sorted([(crc32(key), key) for key in self.buckets[number]])[rank][1]
 
-        Draws a window of hashes that holds about 32 keys, accepts it in proportion to what is in it, else draws again.
-        Should so many keys share a few hashes that this does not end, they are put in order instead.
-        """
-        bits = (length // _WINDOW_KEYS).bit_length()
-        shift = _HASH_BITS - bits
-        for _ in range(_DRAWS_MAX):
-            window = chance.getrandbits(bits) if bits else 0
-            place = chance.randrange(_WINDOW_PLACES)
-            found = list(islice(self._from(window << shift), place + 1))
-            if len(found) > place and found[place][0] >> shift == window:
-                return found[place][1]
-        return sorted(key for bucket in self.buckets for key in bucket)[chance.randrange(length)]
+    def _count_all(self) -> None:
+        self._slots = [0] * (1 << _SLOT_BITS)
+        self._groups = [0] * (1 << _GROUP_BITS)
+        for bucket, start, end in zip(self.buckets, self.starts, [*self.starts[1:], 1 << _HASH_BITS], strict=True):
+            if start >> _HASH_BITS - _SLOT_BITS == end - 1 >> _HASH_BITS - _SLOT_BITS:
+                self._count(start, len(bucket))
+            else:
+                for key in bucket:
+                    self._count(crc32(key), 1)
+
+    def _count(self, value: int, more: int) -> None:
+        self._slots[value >> _HASH_BITS - _SLOT_BITS] += more
+        self._groups[value >> _HASH_BITS - _GROUP_BITS] += more
 
     def _from(self, cursor: int) -> Iterator[tuple[int, bytes]]:
         for number in range(self._bucket_of(cursor), len(self.buckets)):

@@ -12,7 +12,10 @@ from raftkv.machines.interface import Command, command_table
 from raftkv.machines.redis import (
     bitmaps,
     counters,
+    dumping,
     expiry,
+    geo,
+    geo_search,
     hashes,
     hyperloglog,
     keys,
@@ -46,11 +49,14 @@ ROWS: Final[tuple[Command, ...]] = (
     *bitmaps.ROWS,
     *sort.ROWS,
     *hyperloglog.ROWS,
+    *geo.ROWS,
+    *geo_search.ROWS,
     *keys.ROWS,
     *objects.ROWS,
     *scan.ROWS,
     *expiry.ROWS,
     *keyspace.ROWS,
+    *dumping.ROWS,
 )
 
 COMMANDS: Final[Mapping[bytes, Command]] = command_table(ROWS)

@@ -61,7 +61,8 @@ def _categories(flags: tuple[str, ...], more: set[str]) -> tuple[str, ...]:
 
 def _positions(specs: tuple[KeySpec, ...]) -> tuple[int, int, int]:
     """Of those specs that this old form can tell; the others make a command "movablekeys"."""
-    specs = tuple(each for each in specs if each["find_keys"]["type"] == "range")
+    types = [(each["begin_search"]["type"], each["find_keys"]["type"]) for each in specs]
+    specs = tuple(each for each, type_ in zip(specs, types, strict=True) if type_ == ("index", "range"))
     if not specs:
         return (0, 0, 0)
     first = specs[0]["begin_search"]["spec"]["index"]
@@ -89,6 +90,15 @@ def counted_keys(flags: str, index: int = 1) -> KeySpec:
         "flags": flags.split(),
         "begin_search": {"type": "index", "spec": {"index": index}},
         "find_keys": {"type": "keynum", "spec": {"keynumidx": 0, "firstkey": 1, "keystep": 1}},
+    }
+
+
+def keyword_key(flags: str, keyword: str, start: int) -> KeySpec:
+    """The key right behind an optional word, searched from position `start` on."""
+    return {
+        "flags": flags.split(),
+        "begin_search": {"type": "keyword", "spec": {"keyword": keyword, "startfrom": start}},
+        "find_keys": {"type": "range", "spec": {"lastkey": 0, "keystep": 1, "limit": 0}},
     }
 
 

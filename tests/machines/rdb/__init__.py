@@ -1,0 +1,1 @@
+"""Tests of raftkv/machines/redis/rdb/."""
