@@ -1,6 +1,6 @@
 """Sequences made by hypothesis, on a member and on a real redis-server, in each of the modes of side_by_side.py.
 
-`make differential` plays many more of them, see __main__ of tests/differential.
+`make differential` plays many more of them, see long_differential.py.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def test_every_row_has_a_strategy() -> None:
 
 
 @pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
-@settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=80, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(sequence=sequences, marks=MARKS)
 def test_they_agree(redis_port: int, mode: Mode, sequence: list[tuple[int, Argv]], marks: Marks) -> None:
     with Sides(redis_port) as sides:
