@@ -102,7 +102,7 @@ STORIES = {
     "reads only": "A set a 1|A watch a|A multi|A get a|A strlen a|A exec|A watch a|B set a 2|A multi|A get a|A exec",
     "a deadline": "A set a 1|A watch a|B expire a 100|A multi|A exec|A watch a|B persist a|A multi|A exec",
     "touch is no change": "A set a 1|A watch a|B touch a|B exists a|B type a|A multi|A exec",
-    "writing what is there is no change": "A set a 1|A watch a|B bitfield a set u8 0 49|B setbit a 0 0|A multi|A get a|A exec",
+    "writing what is there is no change": "A set a 1|A watch a|B bitfield a set u8 0 49|B setbit a 0 0|A multi|A exec",
     "refused is no change": "A set a x|A watch a|B incr a|B setnx a 1|B set a 1 nx|A multi|A exec",
     "the table": "A multi|A command getkeys watch a b|A exec|A command getkeys multi|A command getkeys watch a b",
 }
