@@ -58,7 +58,7 @@ def play_drawn(port: int, mode: Mode, strategy: st.SearchStrategy[Sequence], dra
     @given(sequence=strategy, marks=MARKS)
     def play(sequence: Sequence, marks: Marks) -> None:
         nonlocal is_shrinking
-        with Sides(port) as sides:
+        with Sides(port, mode.at) as sides:
             try:
                 sides.play(mode, sequence, marks)
             except AssertionError:

@@ -4,7 +4,8 @@ A `Pair` is two connections that are told the same; each reply is judged as soon
 judged when EXEC's reply is there, element by element. `Sides` are the two servers: `play` tells them a sequence in one
 of the `MODES`, and at the end compares what is left, key for key: which there are, and how they are stored.
 
-Ours is a whole member (tests/server/member.py), so that its replies went over the wire too.
+Ours is a cluster of three (tests/server/member.py), which must be of one state in the end. Replies went over the wire,
+and where clients talk to a follower, from member to member too.
 """
 
 from __future__ import annotations
@@ -29,10 +30,11 @@ LOOKS: Final = ((b"OBJECT", b"ENCODING"), (b"DUMP",), (b"PEXPIRETIME",))
 
 
 class Mode(NamedTuple):
-    """in_multi: transactions begin and end between the lines. with_watchers: before each line others watch its keys,
-    and find out after it whether they have changed."""
+    """at: the member that clients talk to; 1 leads. in_multi: transactions begin and end between the lines.
+    with_watchers: before each line others watch its keys, and find out after it whether they have changed."""
 
     name: str
+    at: int = 1
     resp3: bool = False
     in_multi: bool = False
     with_watchers: bool = False
@@ -40,8 +42,8 @@ class Mode(NamedTuple):
 
 MODES: Final = (
     Mode("RESP2"),
-    Mode("RESP3", resp3=True),
-    Mode("RESP2 in MULTI", in_multi=True),
+    Mode("RESP3", at=2, resp3=True),
+    Mode("RESP2 in MULTI", at=2, in_multi=True),
     Mode("RESP3 in MULTI", resp3=True, in_multi=True),
     Mode("WATCH", with_watchers=True),
 )
@@ -85,10 +87,10 @@ class Pair:
 
 
 class Sides:
-    """`redis_port`: of a real server with DATABASES databases, which nobody else uses meanwhile."""
+    """`redis_port`: of a real server with DATABASES databases, which nobody else uses meanwhile. at: as in `Mode`."""
 
-    def __init__(self, redis_port: int) -> None:
-        self._cluster = Cluster()
+    def __init__(self, redis_port: int, at: int = 1) -> None:
+        self._cluster = Cluster(voters=3, at=at)
         self._redis_port = redis_port
         self._pairs: list[Pair] = []
         self._watchers: dict[bytes, Pair] = {}
@@ -137,13 +139,15 @@ class Sides:
             self._watchers[key].call(b"EXEC")
 
     def compare_what_is_left(self) -> None:
-        """AssertionError where another key is there, or is stored in another way."""
+        """AssertionError where another key is there, or is stored in another way, or our members differ."""
         call = self._observer.call
         for number in range(DATABASES):
             call(b"SELECT", b"%d" % number)
             for key in call(b"KEYS", b"*"):
                 for words in LOOKS:
                     call(*words, key)
+        members = self._cluster.replicas.values()
+        assert len({(member.applied, member.machine.state_hash()) for member in members}) == 1
 
     def close(self) -> None:
         for pair in self._pairs:

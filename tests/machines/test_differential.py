@@ -33,5 +33,5 @@ def test_every_row_has_a_strategy() -> None:
 @settings(max_examples=80, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(sequence=sequences, marks=MARKS)
 def test_they_agree(redis_port: int, mode: Mode, sequence: list[tuple[int, Argv]], marks: Marks) -> None:
-    with Sides(redis_port) as sides:
+    with Sides(redis_port, mode.at) as sides:
         sides.play(mode, sequence, marks)
