@@ -1,6 +1,6 @@
-"""Sequences made by hypothesis, on a member and on a real redis-server, in each of the modes of side_by_side.py.
+"""Random sequences of each family, on a cluster and on a real redis-server, in each of the modes of side_by_side.py.
 
-`make differential` plays many more of them, see long_differential.py.
+They are always the same few; `make differential` plays many more.
 """
 
 from __future__ import annotations
@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import HealthCheck, given, settings
 
 from raftkv.machines.redis.differences import ONLY_HERE
 from raftkv.machines.redis.registry import ROWS
-from tests.machines.differential import DATABASES, LINES, Argv, sequences
-from tests.machines.side_by_side import MARKS, MODES, Marks, Mode, Sides
+from tests.machines.differential import DATABASES, FAMILIES, LINES
+from tests.machines.long_differential import play_drawn
+from tests.machines.side_by_side import MODES, Mode
 from tests.support.redis_server import start_redis_server
 
 pytestmark = pytest.mark.redis
@@ -30,8 +30,7 @@ def test_every_row_has_a_strategy() -> None:
 
 
 @pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
-@settings(max_examples=80, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
-@given(sequence=sequences, marks=MARKS)
-def test_they_agree(redis_port: int, mode: Mode, sequence: list[tuple[int, Argv]], marks: Marks) -> None:
-    with Sides(redis_port, mode.at) as sides:
-        sides.play(mode, sequence, marks)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_they_agree(redis_port: int, family: str, mode: Mode) -> None:
+    tally = play_drawn(redis_port, mode, FAMILIES[family], MODES.index(mode), 12)
+    assert not tally.failures, "\n".join(tally.failures)
