@@ -28,11 +28,12 @@ endif
 
 SEED ?= 1
 SEEDS ?= 2000
+SEQUENCES ?= 100
 
-.PHONY: help env run test verify fix bench sim sim-long clean
+.PHONY: help env run test differential verify fix bench sim sim-long clean
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 21
 
 env: ## the virtual environment with everything that development needs
 	@.ci/make-env "$(PYTHON)" "$(VENV)" dev
@@ -42,6 +43,9 @@ run: env ## three members on this machine: redis-cli -p 7001
 
 test: env ## all tests; ARGS="-k name" selects
 	@$(PYTEST) $(ARGS)
+
+differential: env ## many random sequences beside a real redis-server: make differential SEED=1 SEQUENCES=100
+	@"$(VENV)/bin/python" -m tests.machines.long_differential --seed "$(SEED)" --sequences "$(SEQUENCES)"
 
 verify: env ## formatting, lint, types and floors; changes nothing
 	@"$(VENV)/bin/ruff" format --check .

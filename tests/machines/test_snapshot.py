@@ -6,23 +6,19 @@ Most tests run with slices of one to three keys, so that a handful of keys has m
 from __future__ import annotations
 
 from collections.abc import Iterator
-from random import Random
 from typing import ClassVar
 
 import pytest
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from raftkv.errors import BrokenInvariant, ConfigError, StorageCorrupt
 from raftkv.machines.digests import HASH_MODULUS
-from raftkv.machines.interface import Kind, ReadContext
+from raftkv.machines.interface import ReadContext
 from raftkv.machines.redis import database, snapshot
 from raftkv.machines.redis.machine import RedisMachine
-from raftkv.machines.redis.registry import ROWS
 from raftkv.machines.redis.values import Collection
-from raftkv.machines.replies import OK
 from tests.machines.casework import START_MS, MachineClient, context
-from tests.machines.differential import LINES, Argv, sequences
+from tests.machines.differential import Argv, sequences
 
 READ = ReadContext(START_MS)
 
@@ -380,59 +376,6 @@ def test_what_is_no_whole_snapshot_is_refused(client: MachineClient) -> None:
     with pytest.raises(ConfigError, match=r"redis\.databases"):
         RedisMachine(databases=4).restore(iter(slices))
     assert client.machine.state_hash() == before
-
-
-# Any commands
-
-
-def test_every_command_that_writes_takes_part_below() -> None:
-    assert {row.name for row in ROWS if row.kind is Kind.WRITE} <= set(LINES)
-
-
-@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
-@given(
-    before=sequences,
-    between=st.lists(st.one_of(list(LINES.values())), min_size=20, max_size=80),
-    after=sequences,
-    chance=st.randoms(use_true_random=False),
-)
-def test_any_commands_between_the_slices(
-    before: list[tuple[int, Argv]], between: list[Argv], after: list[tuple[int, Argv]], chance: Random
-) -> None:
-    client, original, undisturbed = MachineClient(), MachineClient(), MachineClient()
-    for each in (client, original, undisturbed):
-        apply(each, before, Random(3))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(snapshot, "SLICE_KEYS_MAX", chance.randint(1, 3))
-        patch.setattr(snapshot, "SLICE_LISTED_MAX", chance.randint(1, 3))
-        patch.setattr(database, "MERGE_KEYS_MAX", chance.randint(1, 3))
-        whole, mark = list(client.machine.snapshot()), client.machine.state_hash()
-        slices = []
-        writes = iter(between)
-        for number, slice_ in enumerate(client.machine.snapshot()):
-            slices.append(slice_)
-            lines = [(0, argv) for argv, _ in zip(writes, range(chance.randrange(8)), strict=False)]
-            for each in (client, undisturbed):
-                apply(each, lines, Random(number))
-            assert client.machine.state_hash() == undisturbed.machine.state_hash()
-            assert client.machine.info() == undisturbed.machine.info()
-    first, second = restored(whole), restored(slices)
-    assert first.state_hash() == second.state_hash() == mark
-    # and from there on the restored ones behave alike, also like the machine that was never restored
-    twins = [MachineClient(machine, original.time_ms) for machine in (first, second, original.machine)]
-    for twin in twins:
-        apply(twin, after, Random(7))
-    assert len({twin.machine.state_hash() for twin in twins}) == 1
-    assert all(db.plain or db.index or db.overdue for db in client.machine.space.databases)
-
-
-def apply(client: MachineClient, lines: list[tuple[int, Argv]], chance: Random) -> None:
-    for number, argv in lines:
-        client.database = number
-        client.call(*argv)
-        if chance.random() < 0.1:
-            client.advance(chance.choice([1, 100, 10_000]))
-    assert client.call(b"SET", b"end", b"1") == OK
 
 
 # Digests, for RAFT.VERIFY

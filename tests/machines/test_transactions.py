@@ -4,21 +4,16 @@ are state like any other: restored, replayed, bounded, ended by log time.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from raftkv.machines.interface import ReadContext
 from raftkv.machines.redis import snapshot, watches
 from raftkv.machines.redis.machine import RedisMachine
 from raftkv.machines.redis.transactions import MALFORMED, Watched, commands_in, exec_command
-from raftkv.machines.replies import NULL_ARRAY, OK, Error, NullArray
+from raftkv.machines.replies import NULL_ARRAY, OK, Error
 from tests.machines.casework import NOT_INTEGER, START_MS, MachineClient, context, words
-from tests.machines.differential import sequences
-from tests.support.redis_server import RespConnection, start_redis_server
 
 
 class Client(MachineClient):
@@ -91,140 +86,7 @@ def test_the_parts_can_be_judged_beforehand() -> None:
     assert commands_in([]) == [[]]
 
 
-# What is a change
-
-SETUP = (
-    "MSET a 1 b 2 text abc",
-    "SET due 1 PX 5000",
-    "HSET hash f 1 g x",
-    "SADD set x y",
-    "SADD one x",
-    "RPUSH list x y x",
-)
-CHANGES = {
-    "list": (
-        *("LPUSH list x", "RPUSHX list x", "LPOP list", "RPOP list 2", "LREM list 0 x", "LSET list 0 x"),
-        *("LINSERT list BEFORE x x", "LTRIM list 0 0", "LTRIM list 0 -1", "LMOVE list other LEFT LEFT"),
-        *("RPOPLPUSH list list", "LMPOP 2 none list LEFT", "DEL list"),
-    ),
-    "set": (
-        *("SADD set z", "SREM set x", "SREM set x y", "SPOP set", "SPOP set 1", "SPOP set 9", "SMOVE set one y"),
-        *("SUNIONSTORE set one", "SINTERSTORE set set none", "SDIFFSTORE set set", "DEL set"),
-    ),
-    "hash": (
-        *("HSET hash f 1", "HMSET hash f 1", "HSETNX hash h 1", "HDEL hash f", "HDEL hash f g", "HINCRBY hash f 0"),
-        *("HINCRBYFLOAT hash f 0", "SET hash 1", "DEL hash", "RENAME hash other", "COPY a hash REPLACE"),
-    ),
-    "a": (
-        *("SET a 1", "SET a 1 EX 9", "SET a 1 KEEPTTL", "SET a 1 GET", "SET a 1 XX", "SET a 1 PXAT 1", "SETEX a 9 1"),
-        *(
-            "MSET b 1 a 1",
-            "GETSET a 1",
-            "GETDEL a",
-            "APPEND a x",
-            'APPEND a ""',
-            "SETRANGE a 0 1",
-            "INCR a",
-            "DECRBY a 0",
-        ),
-        *("INCRBYFLOAT a 0", "DEL a", "UNLINK b a", "EXPIRE a 9", "EXPIREAT a 1", "PEXPIRE a -1", "GETEX a EX 9"),
-        *("RENAME a b", "RENAME b a", "RENAMENX a new", "COPY b a REPLACE", "MOVE a 1"),
-        *("FLUSHDB", "FLUSHALL", "SWAPDB 0 1", "SWAPDB 1 0"),
-    ),
-    "due": ("PERSIST due", "GETEX due PERSIST", "SET due 1", "EXPIRE due 9 GT", "@advance 5000", "@advance 9000"),
-    "missing": (
-        "SET missing 1",
-        "SETNX missing 1",
-        "MSETNX missing 1",
-        "APPEND missing x",
-        "INCR missing",
-        "COPY a missing",
-    ),
-}
-NO_CHANGES = {
-    "list": (
-        *("LPUSHX none x", "LREM list 0 none", "LINSERT list BEFORE none x", "LPOP list 0", "LRANGE list 0 -1"),
-        *("LSET list 9 x", "LPOS list x", "RPUSH a x", "LMOVE none list LEFT LEFT"),
-    ),
-    "set": (
-        *("SADD set x", "SREM set none", "SMOVE set one none", "SMOVE set set x", "SPOP set 0", "SRANDMEMBER set"),
-        *("SUNIONSTORE new set", "SMOVE one set x", "SADD a x", "SINTERSTORE a set one EX"),
-    ),
-    "hash": (
-        *("HSETNX hash f 2", "HDEL hash none", "HGETALL hash", "HINCRBY hash g 1", "HINCRBYFLOAT hash g 1"),
-        *("SET hash 1 NX", "INCR hash", "HRANDFIELD hash", "HSCAN hash 0"),
-    ),
-    "a": (
-        *("SET a 1 NX", "SETNX a 1", "MSETNX b 1 a 1", "GET a", "STRLEN a", "TYPE a", "EXISTS a", "TOUCH a", "GETEX a"),
-        *("PERSIST a", "EXPIRE a 9 XX", "GETEX a PERSIST", "RENAME a a", "RENAMENX a a", "RENAMENX a b", "COPY a new"),
-        *("COPY b a", 'SETRANGE a 0 ""', "INCRBY a x", "SET a 1 EX 0", "SET b 1", "DEL b", "SWAPDB 1 2", "SWAPDB 0 0"),
-        *("MOVE a 0", "@advance 60000", "SCAN 0", "RANDOMKEY", "DBSIZE"),
-    ),
-    "text": ("INCR text", "INCRBYFLOAT text 1"),
-    "due": ("@advance 4999", "EXPIRE due 1 GT", "TTL due"),
-    "missing": (
-        *(
-            "SDIFFSTORE missing none none",
-            "SREM missing x",
-            "SPOP missing",
-            "SMOVE missing one x",
-            "LPOP missing",
-            "LTRIM missing 0 0",
-        ),
-        *("DEL missing", "GETDEL missing", "PERSIST missing", "EXPIRE missing 1", "RENAME missing a", "MOVE missing 1"),
-        *('SETRANGE missing 0 ""', "SET missing 1 XX", "GETEX missing EX 5", "FLUSHALL", "FLUSHDB", "SWAPDB 0 1"),
-    ),
-}
-
-
-def _cases(table: dict[str, tuple[str, ...]]) -> list[tuple[str, str]]:
-    return [(key, line) for key, lines in table.items() for line in lines]
-
-
-def _happens(client: Client, line: str) -> None:
-    if line.startswith("@advance"):
-        client.advance(int(line.split()[1]))
-    else:
-        client.call(*words(line))
-
-
-@pytest.mark.parametrize(("key", "line"), _cases(CHANGES))
-def test_a_change_is_seen(client: Client, key: str, line: str) -> None:
-    for setup in SETUP:
-        client.call(*words(setup))
-    watched = client.watch(key.encode())
-    _happens(client, line)
-    assert client.fails(watched)
-
-
-@pytest.mark.parametrize(("key", "line"), _cases(NO_CHANGES))
-def test_what_changes_nothing_is_not(client: Client, key: str, line: str) -> None:
-    for setup in SETUP:
-        client.call(*words(setup))
-    watched = client.watch(key.encode())
-    _happens(client, line)
-    assert not client.fails(watched)
-
-
-@pytest.fixture(scope="module")
-def redis_port() -> Iterator[int]:
-    with start_redis_server() as port:
-        yield port
-
-
-@pytest.mark.redis
-def test_redis_sees_the_same_changes(redis_port: int) -> None:
-    judged = [(*case, True) for case in _cases(CHANGES)] + [(*case, False) for case in _cases(NO_CHANGES)]
-    with RespConnection(redis_port) as watcher, RespConnection(redis_port) as other:
-        for key, line, is_change in judged:
-            if line.startswith("@"):
-                continue
-            for setup in ("FLUSHALL", *SETUP):
-                other.call(*words(setup))
-            watcher.call(b"WATCH", key.encode())
-            other.call(*words(line))
-            watcher.call(b"MULTI")
-            assert watcher.call(b"EXEC") == (NullArray() if is_change else []), line
+# What is a change, beside the tables in test_watched_changes.py
 
 
 def test_a_change_from_another_database(client: Client) -> None:
@@ -442,45 +304,3 @@ def test_the_hash_tells_watches_apart(client: Client) -> None:
     assert sum(client.machine.digests()) != sum(other.machine.digests())
     again = restored(client.machine)
     assert sum(client.machine.digests()) == sum(again.digests())
-
-
-KEYS = [b"a", b"b", b"key"]
-STEPS = st.one_of(
-    st.tuples(st.just("watch"), st.lists(st.sampled_from(KEYS), min_size=1, max_size=2)),
-    st.tuples(st.just("exec"), st.integers(0, 3)),
-    st.tuples(st.just("advance"), st.sampled_from([1, 5000, watches.WATCH_MS])),
-)
-
-
-@settings(max_examples=40, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
-@given(lines=sequences, steps=st.lists(st.tuples(st.integers(0, 60), STEPS), max_size=20), cut=st.integers(0, 60))
-def test_members_agree_however_they_came_by_the_state(lines: Any, steps: Any, cut: int) -> None:
-    """One member carries everything out; one begins with a snapshot from the middle, and has an index of its keys."""
-    script: list[tuple[Any, Any]] = [("line", each) for each in lines]
-    for at, each in steps:
-        script.insert(at, each)
-    one, two = Client(), Client()
-    stamps: list[list[Watched]] = []
-    for position, (what, detail) in enumerate(script):
-        if position == cut:
-            two.machine = restored(one.machine)
-            two.machine.space.databases[0].key_index()
-        replies = [_step(each, what, detail, stamps) for each in ((one, two) if position >= cut else (one,))]
-        if position >= cut:
-            assert what != "exec" or replies[0] == replies[1]
-            assert one.machine.state_hash() == two.machine.state_hash()
-        two.index, two.time_ms, two.database = one.index, one.time_ms, one.database
-        if what == "watch":
-            stamps.append(replies[0])
-
-
-def _step(client: Client, what: str, detail: Any, stamps: list[list[Watched]]) -> Any:
-    if what == "line":
-        client.database, argv = detail
-        return client.call(*argv)
-    if what == "watch":
-        return client.watch(*detail)
-    if what == "advance":
-        return client.advance(detail)
-    watched = stamps[-1 - detail] if detail < len(stamps) else []
-    return client.exec("SET a 1", "GET b", watched=watched)

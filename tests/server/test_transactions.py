@@ -4,7 +4,6 @@ drawn sequences of two clients beside it, and what becomes of a transaction when
 
 from __future__ import annotations
 
-import contextlib
 import shlex
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -20,13 +19,13 @@ from raftkv.replica.forwarding import REPLY_TOO_LARGE
 from raftkv.replica.work import OUTCOME_UNKNOWN
 from raftkv.server.session import ADDRESS_UNKNOWN, MUST_NOT_WAIT
 from raftkv.server.transaction import NOT_ALLOWED, TOO_MANY
-from tests.machines.differential import DATABASES, KEYS, Argv, same_reply, sequences
+from tests.machines.differential import DATABASES, KEYS, sequences
+from tests.machines.side_by_side import QUEUED, Sides, shown_alike
 from tests.server.member import Client, Cluster
 from tests.server.test_session import Desk, replies, send
 from tests.support.redis_server import RespConnection, start_redis_server
 
 MakeCluster = Callable[..., Cluster]
-QUEUED = Simple("QUEUED")
 OOM = Error("OOM command not allowed when used memory > 'maxmemory'.")
 ABORTED = Error("EXECABORT Transaction discarded because of previous errors.")
 
@@ -103,6 +102,7 @@ STORIES = {
     "reads only": "A set a 1|A watch a|A multi|A get a|A strlen a|A exec|A watch a|B set a 2|A multi|A get a|A exec",
     "a deadline": "A set a 1|A watch a|B expire a 100|A multi|A exec|A watch a|B persist a|A multi|A exec",
     "touch is no change": "A set a 1|A watch a|B touch a|B exists a|B type a|A multi|A exec",
+    "writing what is there is no change": "A set a 1|A watch a|B bitfield a set u8 0 49|B setbit a 0 0|A multi|A exec",
     "refused is no change": "A set a x|A watch a|B incr a|B setnx a 1|B set a 1 nx|A multi|A exec",
     "the table": "A multi|A command getkeys watch a b|A exec|A command getkeys multi|A command getkeys watch a b",
 }
@@ -184,36 +184,14 @@ CHOICES = st.lists(st.tuples(st.integers(0, 1), st.booleans(), ACTIONS), min_siz
 @given(lines=sequences, choices=CHOICES)
 def test_drawn_sequences_of_two_clients(redis_port: int, lines: Any, choices: Any) -> None:
     """Commands of all families, alone and in transactions; each EXEC's replies are judged one by one."""
-    with (
-        contextlib.closing(Cluster()) as cluster,
-        RespConnection(redis_port) as one,
-        RespConnection(redis_port) as two,
-    ):
-        one.call(b"FLUSHALL")
-        seconds, microseconds = one.call(b"TIME")
-        cluster.now_ms = int(seconds) * 1000 + int(microseconds) // 1000
-        pairs = [(cluster.connect(), one), (cluster.connect(), two)]
-        queues: list[list[Argv]] = [[], []]
+    with Sides(redis_port) as sides:
+        clients = [sides.pair(), sides.pair()]
         rest = iter(lines)
         for who, is_action, action in choices:
             argv = action if is_action else next(rest, (0, action))[1]
-            ours, theirs = (each.call(*argv) for each in pairs[who])
-            _judge(argv, ours, theirs, queues[who])
-
-
-def _judge(argv: Argv, ours: Any, theirs: Any, queue: list[Argv]) -> None:
-    if theirs == QUEUED:
-        queue.append(argv)
-        assert ours == QUEUED, argv
-        return
-    if argv == [b"EXEC"] and isinstance(theirs, list):
-        assert isinstance(ours, list), (queue, ours, theirs)
-        judged = zip(queue, ours, theirs, strict=True)
-        assert all(same_reply(each, left, right) for each, left, right in judged), (queue, ours, theirs)
-    else:
-        assert same_reply(argv, ours, theirs), (argv, ours, theirs)
-    if argv[0] in (b"EXEC", b"DISCARD"):
-        queue.clear()
+            for words in shown_alike(argv):
+                clients[who].call(*words)
+        sides.compare_what_is_left()
 
 
 # ---- one piece of work

@@ -255,6 +255,8 @@ def bitfield(db: Database, argv: list[bytes]) -> Reply:
     data = bytearray(before or b"")
     highest = max(each.offset + each.bits for each in operations if each.name != b"GET")
     data.extend(bytes(max(0, (highest + 7 >> 3) - len(data))))
+    is_longer = before is None or len(data) > len(before)
+    is_change = False
     replies: list[Reply] = []
     for each in operations:
         old = _read(data, each)
@@ -269,11 +271,12 @@ def bitfield(db: Database, argv: list[bytes]) -> Reply:
             replies.append(None)
             continue
         _write(data, each, new)
+        is_change = is_change or is_longer or new != old
         replies.append(old if each.name == b"SET" else new)
-    if before is None or bytes(data) != before:
+    if is_change:
         db.put(argv[1], bytes(data))
-    else:
-        db.touch(argv[1])
+    elif is_longer:  # though nothing was written: Redis signals no modified key, and so who watches it is not told
+        db.put_unnoticed(argv[1], bytes(data))
     return replies
 
 

@@ -250,10 +250,17 @@ class Database:
     def put(self, key: bytes, value: Value) -> None:
         """Store, leaving a deadline as it is: fetch the key before, or set a deadline after."""
         if not self.plain:
+            self.touch(key)
+            return self.put_unnoticed(key, value)
+        self.values[key] = value
+        return None
+
+    def put_unnoticed(self, key: bytes, value: Value) -> None:
+        """`put` that is no change for those who watch the key."""
+        if not self.plain:
             self._keep(key)
             if self.index is not None and key not in self.values:
                 self.index.add(key)
-            self.touch(key)
         self.values[key] = value
 
     def replace(self, key: bytes, value: Value) -> None:

@@ -29,12 +29,16 @@ UNORDERED: Final = frozenset({"keys", "scan", "hkeys", "hvals", "hgetall", "hsca
 OVERDUE_COUNTED: Final = frozenset({"dbsize", "randomkey"})
 """Commands that show, in Redis, keys whose deadline has passed unnoticed."""
 
+REENCODING: Final = frozenset({"sort", "sort_ro"})
+REENCODED: Final = (b"listpack", b"skiplist")
+"""Commands after which OBJECT ENCODING of a sorted set may say the first here and the second in Redis."""
+
 STORED_DISTANCES: Final = 1e-12
 """By what part of itself a stored distance may differ. Mostly by less than 1e-15; near the opposite side of the earth
 the arc sine makes more of a last bit."""
 
-ENCODINGS_OF_RAW: Final = frozenset({b"raw", b"embstr", b"int"})
-"""What OBJECT ENCODING may say here where Redis says "raw"."""
+ENCODINGS_HERE: Final = {b"raw": {b"embstr", b"int"}, b"embstr": {b"int"}}
+"""What OBJECT ENCODING of a string may say here, by what Redis says."""
 
 DIFFERENCES: Final = (
     Difference("DIRTYGET", "reads the asked member's state", "the cheap read beside GET, which is linearizable here"),
@@ -58,8 +62,14 @@ DIFFERENCES: Final = (
     ),
     Difference(
         "OBJECT ENCODING of a string",
-        "follows from its content alone; in Redis one that APPEND, SETRANGE, SETBIT ... made is raw until it is loaded",
+        "follows from its content alone; in Redis one that APPEND, SETRANGE, SETBIT ... made is raw, one that"
+        " INCRBYFLOAT made embstr, until it is loaded",
         "a string is a plain bytes object, to be small",
+    ),
+    Difference(
+        "OBJECT REFCOUNT",
+        "1 or 2147483647; in Redis 2 inside the transaction that stored the value",
+        "there it tells who else holds the memory, such as the queue",
     ),
     Difference("OBJECT IDLETIME", "0", "as for TOUCH: no access times are kept"),
     Difference("MEMORY USAGE", "what the value takes up here", "an estimate, as in Redis"),
@@ -88,6 +98,11 @@ DIFFERENCES: Final = (
         "other bytes, of which RESTORE makes the same: members in the order in which they came, a list cut as if "
         "pushed at its right end, integers as narrow as they are",
         "in Redis the bytes depend on how the value came about, and on chance",
+    ),
+    Difference(
+        "DUMP of a compact sorted set whose scores RESTORE was given in unusual texts",
+        "their usual texts",
+        "a score is a number here; Redis keeps the text",
     ),
     Difference(
         "DUMP of a long value",

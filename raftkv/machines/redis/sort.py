@@ -28,11 +28,13 @@ _WORD_ALONE: Final = frozenset({b"ASC", b"DESC", b"ALPHA"})
 
 
 class _Options(NamedTuple):
-    """by: a pattern; None: the elements themselves. most: negative for all. gets: patterns."""
+    """by: a pattern; None: the elements themselves. as_they_come: some BY had no asterisk, whatever a later one has.
+    most: negative for all. gets: patterns."""
 
     descending: bool = False
     by_text: bool = False
     by: bytes | None = None
+    as_they_come: bool = False
     start: int = 0
     most: int = -1
     gets: tuple[bytes, ...] = ()
@@ -54,7 +56,7 @@ def _options(words: list[bytes], *, may_store: bool) -> _Options:
             options = options._replace(target=words[at + 1])
             at += 1
         elif word == b"BY" and left >= 1:
-            options = options._replace(by=words[at + 1])
+            options = options._replace(by=words[at + 1], as_they_come=options.as_they_come or b"*" not in words[at + 1])
             at += 1
         elif word == b"GET" and left >= 1:
             options = options._replace(gets=(*options.gets, words[at + 1]))
@@ -69,7 +71,7 @@ def _sort(db: Database, argv: list[bytes], *, may_store: bool) -> Reply:
     options = _options(argv[2:], may_store=may_store)
     found = db.peek(argv[1])
     elements = _elements(found)
-    if options.by is not None and b"*" not in options.by:
+    if options.as_they_come:
         if isinstance(found, Set) and options.target is not None:
             # What is stored must not depend on an order that nobody promises.
             elements = _ordered(db, elements, options._replace(by=None, by_text=True))

@@ -28,6 +28,13 @@ gets = st.lists(st.tuples(st.just(b"GET"), kind, place), max_size=3).map(
     lambda drawn: [w for each in drawn for w in each]
 )
 
+simple = st.lists(
+    st.tuples(*map(st.sampled_from, ([b"SET", b"INCRBY"], [b"u1", b"i2"], [b"0", b"3", b"9"], [b"0", b"1"]))),
+    min_size=1,
+    max_size=2,
+).map(lambda drawn: [word for each in drawn for word in each])
+"""What is right, and may well leave a value as it is, or fail with OVERFLOW FAIL."""
+
 LINES: dict[str, st.SearchStrategy[Argv]] = {
     "setbit": line("setbit", key, offset, bit),
     "getbit": line("getbit", key, offset),
@@ -43,5 +50,6 @@ FILLING = [
     line("set", key, value),
     line("set", key, st.binary(max_size=6)),
     line("set", key, st.sampled_from([b"\xff\xff\xff", b"\x00\x00", b"\xff\xf0\x00", b"\x00\xff\xf0"])),
+    line("bitfield", key, words((b"OVERFLOW", b"FAIL"), most=1), simple),
     line("bitfield", key, words((b"SET", b"u8", b"#1", b"200"), (b"INCRBY", b"i5", b"3", b"9"))),
 ]
