@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from raftkv.machines.redis import graveyard
 from raftkv.machines.redis.doubles import parse_double, parse_limit
 from raftkv.machines.redis.machine import RedisMachine
 from raftkv.machines.redis.sorted_set import SortedSet
@@ -295,3 +296,13 @@ def test_what_is_no_double(text: bytes) -> None:
 )
 def test_limits_are_read_more_kindly(text: bytes, number: float) -> None:
     assert parse_limit(text) == number
+
+
+def test_a_large_one_is_freed_in_slices_with_its_order() -> None:
+    before = graveyard.members_waiting()
+    count = 3 * graveyard.LARGE_MEMBERS
+    here = SortedSet.made_of({b"%d" % number: float(number) for number in range(count)}, Thresholds())
+    del here
+    assert graveyard.members_waiting() - before == 2 * count
+    while graveyard.members_waiting():
+        graveyard.free_some()

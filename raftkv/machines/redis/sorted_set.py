@@ -52,6 +52,13 @@ class NameRange(NamedTuple):
     is_empty: bool = False
 
 
+class _Order(SortedList):  # type: ignore[misc]
+    """Its pairs, millions maybe, are freed in slices, as the members of `Keyed` are."""
+
+    def __del__(self, bury_parts: Callable[[list[list[Pair]]], None] = bury_parts) -> None:
+        bury_parts(self._lists)
+
+
 class SortedSet(Keyed[float]):
     """Name -> score; change it by `set_score` and `discard` alone."""
 
@@ -61,13 +68,7 @@ class SortedSet(Keyed[float]):
     def __init__(self, members: dict[bytes, float] | None = None, *, is_compact: bool = True) -> None:
         super().__init__(members, is_compact=is_compact)
         pairs = [(score, name) for name, score in self.members.items()]
-        self._order: Any = sorted(pairs) if is_compact else SortedList(pairs)
-
-    def __del__(self, bury_parts: Callable[[list[list[Any]]], None] = bury_parts) -> None:
-        # Bound early, as in `Keyed`. Both hold the names; the pairs are the order's alone.
-        if not self.is_compact:
-            bury_parts(self._order._lists)
-        super().__del__()
+        self._order: Any = sorted(pairs) if is_compact else _Order(pairs)
 
     @classmethod
     def made_of(cls, members: dict[bytes, float], thresholds: Thresholds) -> Self:
@@ -102,7 +103,7 @@ class SortedSet(Keyed[float]):
     def make_large(self) -> None:
         """It is no compact one from now on."""
         self.is_compact = False
-        self._order = SortedList(self._order)
+        self._order = _Order(self._order)
 
     def discard(self, name: bytes) -> bool:
         score = self.members.get(name)
