@@ -86,8 +86,13 @@ class Runner:
         try:
             visit.peer.check_available()
             with self._started(visit.peer) as peer:
-                parts = {"loads": self._loads, "failover": self._failovers, "footprint": self._footprint}
-                (parts | {COMMANDS: self._commands})[visit.part](peer, visit.round, progress)
+                part = {
+                    "loads": self._loads,
+                    COMMANDS: self._commands,
+                    "failover": self._failovers,
+                    "footprint": self._footprint,
+                }[visit.part]
+                part(peer, visit.round, progress)
         except (PeerFailed, GeneratorFailed, Unavailable, OSError) as failure:
             self.failures[visit.name] = str(failure)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from raftkv.machines.interface import NO_SCOPES, Kind
 from raftkv.machines.replies import Error, Reply
 from raftkv.server.session import NoReply
+from raftkv.wire.resp_encode import encode
 
 if TYPE_CHECKING:
     from raftkv.server.session import Session
@@ -42,9 +43,9 @@ class Asked(ABC):
     @abstractmethod
     def on_encoded(self, replies: Sequence[bytes]) -> None: ...
 
-    @abstractmethod
     def fail(self, error: Error) -> None:
         """Nothing has come of it, or nobody knows."""
+        self.session.answer(encode(error, self.resp3))
 
     @abstractmethod
     def argv(self) -> list[bytes]:

@@ -59,9 +59,6 @@ class Watching(Asked):
     def on_unknown(self, error: Error) -> None:  # noqa: ARG002
         self.on_not_done(NOT_WATCHED)
 
-    def fail(self, error: Error) -> None:
-        self.session.answer(encode(error, self.resp3))
-
     def argv(self) -> list[bytes]:
         return [b"watch", *self._keys]
 

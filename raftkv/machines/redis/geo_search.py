@@ -182,6 +182,11 @@ def _read_and_stored(start: int) -> tuple[Any, ...]:
     )
 
 
+_RADIUS: Final = (argument("radius", "double"), UNIT)
+_AROUND_PLACE: Final = (key(), *PLACE, *_RADIUS, *_SHOWN, _LIMIT_WITH_VERSION, _ORDER)
+_AROUND_MEMBER: Final = (key(), argument("member", "string"), *_RADIUS, *_SHOWN, _LIMIT, _ORDER)
+_DEPRECATED: Final[dict[str, Any]] = {"doc_flags": ("deprecated",), "deprecated_since": "6.2.0", **GEO}
+
 ROWS: Final = (
     row(
         "georadius",
@@ -192,21 +197,10 @@ ROWS: Final = (
         since="3.2.0",
         summary="Lists or stores the places within a distance of a point",
         complexity=_SEARCH_COMPLEXITY,
-        arguments=(
-            key(),
-            *PLACE,
-            argument("radius", "double"),
-            UNIT,
-            *_SHOWN,
-            _LIMIT_WITH_VERSION,
-            _ORDER,
-            *_TARGETS,
-        ),
+        arguments=(*_AROUND_PLACE, *_TARGETS),
         history=(("6.2.0", "ANY"), ("7.0.0", "Units in upper case, too")),
-        doc_flags=("deprecated",),
-        deprecated_since="6.2.0",
         replaced_by="GEOSEARCH and GEOSEARCHSTORE with FROMLONLAT and BYRADIUS",
-        **GEO,
+        **_DEPRECATED,
     ),
     row(
         "georadius_ro",
@@ -217,20 +211,10 @@ ROWS: Final = (
         since="3.2.10",
         summary="Lists the places within a distance of a point",
         complexity=_SEARCH_COMPLEXITY,
-        arguments=(
-            key(),
-            *PLACE,
-            argument("radius", "double"),
-            UNIT,
-            *_SHOWN,
-            _LIMIT_WITH_VERSION,
-            _ORDER,
-        ),
+        arguments=_AROUND_PLACE,
         history=(("6.2.0", "ANY"),),
-        doc_flags=("deprecated",),
-        deprecated_since="6.2.0",
         replaced_by="GEOSEARCH with FROMLONLAT and BYRADIUS",
-        **GEO,
+        **_DEPRECATED,
     ),
     row(
         "georadiusbymember",
@@ -241,21 +225,10 @@ ROWS: Final = (
         since="3.2.0",
         summary="Lists or stores the places within a distance of a member",
         complexity=_SEARCH_COMPLEXITY,
-        arguments=(
-            key(),
-            argument("member", "string"),
-            argument("radius", "double"),
-            UNIT,
-            *_SHOWN,
-            _LIMIT,
-            _ORDER,
-            *_TARGETS,
-        ),
+        arguments=(*_AROUND_MEMBER, *_TARGETS),
         history=(("7.0.0", "Units in upper case, too"),),
-        doc_flags=("deprecated",),
-        deprecated_since="6.2.0",
         replaced_by="GEOSEARCH and GEOSEARCHSTORE with FROMMEMBER and BYRADIUS",
-        **GEO,
+        **_DEPRECATED,
     ),
     row(
         "georadiusbymember_ro",
@@ -266,19 +239,9 @@ ROWS: Final = (
         since="3.2.10",
         summary="Lists the places within a distance of a member",
         complexity=_SEARCH_COMPLEXITY,
-        arguments=(
-            key(),
-            argument("member", "string"),
-            argument("radius", "double"),
-            UNIT,
-            *_SHOWN,
-            _LIMIT,
-            _ORDER,
-        ),
-        doc_flags=("deprecated",),
-        deprecated_since="6.2.0",
+        arguments=_AROUND_MEMBER,
         replaced_by="GEOSEARCH with FROMMEMBER and BYRADIUS",
-        **GEO,
+        **_DEPRECATED,
     ),
     row(
         "geosearch",

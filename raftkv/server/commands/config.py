@@ -117,9 +117,6 @@ class Configuring(Asked):
             take_effect(self.session.server, self._settings)
         self.session.answer(encoded)
 
-    def fail(self, error: Error) -> None:
-        self.session.answer(encode(error, self.resp3))
-
     def argv(self) -> list[bytes]:
         return self._argv
 
