@@ -18,7 +18,9 @@ Never guess after a lost link: the write may sit in the leader's log.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Final
 
 from raftkv.errors import ProtocolError
@@ -27,7 +29,7 @@ from raftkv.machines.numbers import parse_integer
 from raftkv.machines.replies import Error, Reply
 from raftkv.replica.work import OUTCOME_UNKNOWN, TIMED_OUT_UNKNOWN, Work, join
 from raftkv.wire.peer import Forward, ForwardRefused, ForwardReply, ForwardUnknown
-from raftkv.wire.resp_encode import encode
+from raftkv.wire.resp_encode import HugeReply, encode, encode_each, encode_in_pieces
 
 REPLY_TOO_LARGE: Final = Error(
     "ERR the reply is too large to be carried between members (peer.frame_bytes_max); the command was carried out,"
@@ -38,6 +40,27 @@ FRAME_SLACK_BYTES: Final = 64 * 1024
 """What a frame holds beside its commands, entries or replies, generously."""
 
 Answer = ForwardReply | ForwardRefused | ForwardUnknown
+
+
+class Slices:
+    """Work of which a slice is done in each turn, so that it stops nobody."""
+
+    def __init__(self) -> None:
+        self._under_way: deque[Iterator[None]] = deque()
+
+    def __bool__(self) -> bool:
+        return bool(self._under_way)
+
+    def add(self, work: Iterator[None]) -> None:
+        self._under_way.append(work)
+
+    def step(self) -> None:
+        """One slice of what has waited longest."""
+        if self._under_way:
+            work = self._under_way.popleft()
+            with suppress(StopIteration):
+                next(work)
+                self._under_way.append(work)
 
 
 class RemoteSink:
@@ -51,10 +74,13 @@ class RemoteSink:
         request_id: int,
         resp3: bool,
         reply_bytes_max: int,
-        send: Callable[[Answer], None],
+        send: Callable[[Answer], bool],
+        slices: Slices,
         applied: Callable[[], int],
     ) -> None:
+        """`send` returns whether the link that the commands came by is still there."""
         self.resp3 = resp3
+        self._slices = slices
         self._applied = applied
         self._request_id = request_id
         self._reply_bytes_max = reply_bytes_max
@@ -63,20 +89,46 @@ class RemoteSink:
     def on_replies(self, replies: list[Reply], start: int, stop: int) -> None:
         """Send them in as few messages as are surely small enough; one that fits into none becomes an error."""
         if start == stop:  # a question for the read index, which is applied by now
-            return self._send(ForwardReply(self._request_id, [b"%d" % self._applied()]))
-        resp3 = self.resp3
+            self._send(ForwardReply(self._request_id, [b"%d" % self._applied()]))
+            return
+        try:
+            encoded = encode_each(replies[start:stop], self.resp3)
+        except HugeReply:
+            self._slices.add(self._in_pieces(replies[start:stop]))
+            return
         part: list[bytes] = []
         part_bytes = 0
-        for reply in replies[start:stop]:
-            encoded = encode(reply, resp3)
-            if len(encoded) > self._reply_bytes_max:
-                encoded = encode(REPLY_TOO_LARGE, resp3)
-            if part and part_bytes + len(encoded) > self._reply_bytes_max:
+        for reply in encoded:
+            if len(reply) > self._reply_bytes_max:
+                reply = encode(REPLY_TOO_LARGE, self.resp3)
+            if part and part_bytes + len(reply) > self._reply_bytes_max:
                 self._send(ForwardReply(self._request_id, part, more=True))
                 part, part_bytes = [], 0
-            part.append(encoded)
-            part_bytes += len(encoded) + _REPLY_OVERHEAD_BYTES
-        return self._send(ForwardReply(self._request_id, part))
+            part.append(reply)
+            part_bytes += len(reply) + _REPLY_OVERHEAD_BYTES
+        self._send(ForwardReply(self._request_id, part))
+
+    def _in_pieces(self, replies: list[Reply]) -> Iterator[None]:
+        """What is too long to be encoded at once is not sent at once either: to copy and to check a frame of all of it
+        would stop both members."""
+        for number, reply in enumerate(replies, 1):
+            pieces: list[bytes] = []
+            size_bytes = 0
+            for piece in encode_in_pieces([reply], self.resp3):
+                pieces.append(piece)
+                size_bytes += len(piece)
+                if size_bytes > self._reply_bytes_max:
+                    pieces = [encode(REPLY_TOO_LARGE, self.resp3)]
+                    break
+                if len(pieces) > 1:
+                    yield None
+            last = pieces.pop()
+            for piece in pieces:
+                if not self._send(ForwardReply(self._request_id, [piece], more=True, unfinished=True)):
+                    return
+                yield None
+            self._send(ForwardReply(self._request_id, [last], more=number < len(replies)))
+            yield None
 
     def on_encoded(self, replies: Sequence[bytes]) -> None:
         self._send(ForwardReply(self._request_id, list(replies)))
@@ -92,19 +144,39 @@ class RemoteSink:
 
 
 class _Forwarded:
-    __slots__ = ("leader_id", "replies", "since_ms", "works")
+    __slots__ = ("leader_id", "pieces", "pieces_bytes", "replies", "since_ms", "works")
 
     def __init__(self, leader_id: int, works: list[Work], since_ms: int) -> None:
         self.leader_id = leader_id
         self.works = works
         self.since_ms = since_ms
         self.replies: list[bytes] = []
+        self.pieces: list[bytes] = []
+        """Of the reply behind these."""
+
+        self.pieces_bytes = 0
+
+    def take(self, message: ForwardReply, reply_bytes_max: int) -> None:
+        """Raises ProtocolError for what cannot be."""
+        if not self.pieces and not message.unfinished:
+            self.replies += message.replies
+            return
+        if len(message.replies) != 1:
+            raise ProtocolError(f"{len(message.replies)} pieces of a reply in one message")
+        self.pieces += message.replies
+        self.pieces_bytes += len(message.replies[0])
+        if self.pieces_bytes > reply_bytes_max or (message.unfinished and not message.more):
+            raise ProtocolError(f"{self.pieces_bytes} bytes of a reply, allowed are {reply_bytes_max}, then its end")
+        if not message.unfinished:
+            self.replies.append(b"".join(self.pieces))
+            self.pieces, self.pieces_bytes = [], 0
 
 
 class Forwarder:
     """The origin's end."""
 
-    def __init__(self) -> None:
+    def __init__(self, reply_bytes_max: int) -> None:
+        self._reply_bytes_max = reply_bytes_max
         self._under_way: dict[int, _Forwarded] = {}
         self._last_id = 0
 
@@ -140,8 +212,8 @@ class Forwarder:
         forwarded = self._under_way.get(message.request_id)
         if forwarded is None or forwarded.leader_id != sender:
             return  # given up already, and the client was told so
+        forwarded.take(message, self._reply_bytes_max)
         replies = forwarded.replies
-        replies += message.replies
         expected = sum(len(work.commands) for work in forwarded.works) or 1
         if len(replies) > expected or (len(replies) < expected and not message.more):
             raise ProtocolError(f"{len(replies)} replies to {expected} commands")

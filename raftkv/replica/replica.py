@@ -34,7 +34,7 @@ from raftkv.raft.settings import RaftSettings
 from raftkv.replica.admin import Admin
 from raftkv.replica.effects import EffectDesk
 from raftkv.replica.follower_reads import FollowerReads
-from raftkv.replica.forwarding import FRAME_SLACK_BYTES, Answer, Forwarder, RemoteSink
+from raftkv.replica.forwarding import FRAME_SLACK_BYTES, Answer, Forwarder, RemoteSink, Slices
 from raftkv.replica.gathering import Gathering
 from raftkv.replica.jobs import Job
 from raftkv.replica.ledger import MARK, Ledger
@@ -262,7 +262,9 @@ class Replica:
         self._admin_works: list[Work] = []
         self.admin = Admin(settings.joining_patience_ms, self.snapshots.sending.offset_of)
         self._proposals = Proposals()
-        self._forwarder = Forwarder()
+        self._reply_bytes_max = settings.frame_bytes_max - FRAME_SLACK_BYTES
+        self._forwarder = Forwarder(self._reply_bytes_max)
+        self._huge_replies = Slices()
         self._known_leader_id: int | None = None
         self.digesting = Digesting(self.ledger, machine, report)
         self.verification = Verification(member_id, settings.verify_interval_ms, settings.verify_patience_ms)
@@ -333,14 +335,22 @@ class Replica:
 
         link = self._links_made.get(origin)
 
-        def send(reply: Answer) -> None:
+        def send(reply: Answer) -> bool:
             # Only on the link that the commands came by: a restarted origin counts its requests from 1 again, and would
             # take this for the answer to another client's command.
-            if self._links_made.get(origin) == link and origin in self._connected:
+            is_same = self._links_made.get(origin) == link and origin in self._connected
+            if is_same:
                 self._sends.append((origin, reply))
+            return is_same
 
-        reply_bytes_max = self.settings.frame_bytes_max - FRAME_SLACK_BYTES
-        sink = RemoteSink(message.request_id, message.resp3, reply_bytes_max, send, lambda: self.applied)
+        sink = RemoteSink(
+            message.request_id,
+            message.resp3,
+            self._reply_bytes_max,
+            send,
+            self._huge_replies,
+            lambda: self.applied,
+        )
         size_bytes = sum(map(len, map(b"".join, message.commands)))
         self.submit(Kind(message.kind), message.commands, message.scopes, size_bytes, sink, message.system)
 
@@ -505,7 +515,8 @@ class Replica:
         if self._rounds.under_way:
             self._read_ahead(wall_ms)
         more_to_write = self._go_on_with_snapshot()
-        return more_to_write or self.applied < node.log.commit
+        self._huge_replies.step()
+        return more_to_write or bool(self._huge_replies) or self.applied < node.log.commit
 
     @property
     def proposals_waiting(self) -> int:
@@ -523,16 +534,16 @@ class Replica:
         way, and writes while enough entries are, can only wait: a turn for each few of them costs more than they do."""
         if self._stirred or self.wants_turn or self.applied < self.node.log.commit:
             return True
-        if self.snapshots.taking.jobs or self.digesting.has_more:
+        if self.snapshots.taking.jobs or self.digesting.has_more or self._huge_replies:
             return True
         return self.node.role is not Role.LEADER and bool(self._writes or self._reads or self._admin_works)
 
     @property
     def wants_turn(self) -> bool:
-        """Whether another turn would do something although no input came. A slice of a snapshot is no reason while more
-        follow: between two of them everybody has their turn."""
+        """Whether another turn would do something although no input came. A slice of a snapshot or of a huge reply is
+        no reason while more follow: between two of them everybody has their turn."""
         taking = self.snapshots.taking
-        if self._sends or (taking.jobs and not taking.has_more):
+        if (self._sends and not self._huge_replies) or (taking.jobs and not taking.has_more):
             return True
         if self.node.role is not Role.LEADER:
             return self.follower_reads.wants_turn

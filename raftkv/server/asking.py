@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from raftkv.machines.interface import NO_SCOPES, Kind
 from raftkv.machines.replies import Error, Reply
 from raftkv.server.session import NoReply
-from raftkv.wire.resp_encode import encode
 
 if TYPE_CHECKING:
     from raftkv.server.session import Session
@@ -45,7 +44,7 @@ class Asked(ABC):
 
     def fail(self, error: Error) -> None:
         """Nothing has come of it, or nobody knows."""
-        self.session.answer(encode(error, self.resp3))
+        self.session.answer(error, self.resp3)
 
     @abstractmethod
     def argv(self) -> list[bytes]:

@@ -108,6 +108,9 @@ class Connection:
     def on_kept(self) -> None:
         """Called when the socket did not take all: `out_bytes` are kept."""
 
+    def on_drained(self) -> None:
+        """Called when the socket has taken what was kept."""
+
     def send(self, data: bytes) -> None:
         """Send now what the socket takes, keep the rest. `out_bytes` tells how much is kept."""
         if self.closed:
@@ -146,6 +149,8 @@ class Connection:
             self._out.popleft()
         if self.close_when_sent:
             self.close("closed after reply")
+        else:
+            self.on_drained()
 
     def close(self, reason: str) -> None:
         """Close at once; what was kept is dropped. Safe to call twice."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from raftkv.machines.interface import Command, Kind
 from raftkv.machines.numbers import parse_integer
 from raftkv.machines.redis.transactions import exec_command, watch_command
-from raftkv.machines.replies import OK, Error, Reply
+from raftkv.machines.replies import OK, Encoded, Error, Reply
 from raftkv.replica.forwarding import REPLY_TOO_LARGE
 from raftkv.replica.work import LEADERSHIP_LOST
 from raftkv.server.asking import Asked
@@ -44,12 +44,12 @@ class Watching(Asked):
         reply = replies[start]
         if isinstance(reply, int):
             reply = self._note(reply)
-        self.session.answer(encode(reply, self.resp3))
+        self.session.answer(reply, self.resp3)
 
     def on_encoded(self, replies: Sequence[bytes]) -> None:
         [encoded] = replies
         stamp = parse_integer(encoded[1:-2]) if encoded.startswith(b":") else None
-        self.session.answer(encoded if stamp is None else encode(self._note(stamp), self.resp3))
+        self.session.answer(Encoded(encoded) if stamp is None else self._note(stamp), self.resp3)
 
     def _note(self, stamp: int) -> Reply:
         session = self.session
@@ -90,44 +90,44 @@ class Execution(Asked):
         if isinstance(reply, Error):
             self.fail(exec_abort(reply))
         elif isinstance(reply, list) and self._transaction.has_own_commands:
-            self._answer_together([encode(each, self.resp3) for each in reply])
+            self._answer_together(reply)
         else:
-            self._answer(encode(reply, self.resp3))
+            self._answer(reply)
 
     def on_encoded(self, replies: Sequence[bytes]) -> None:
         [encoded] = replies
         if encoded == _REPLY_TOO_LARGE:
             self._carry_out_own()
-            self._answer(encoded)
+            self._answer(Encoded(encoded))
         elif encoded.startswith(b"-"):
             self.fail(exec_abort(Error(encoded[1:-2].decode(errors="replace"))))
         elif encoded not in _NULL_ARRAYS and self._transaction.has_own_commands:
-            self._answer_together(split_array(encoded))
+            self._answer_together([Encoded(element) for element in split_array(encoded)])
         else:
-            self._answer(encoded)
+            self._answer(Encoded(encoded))
 
     def fail(self, error: Error) -> None:
-        self._answer(encode(error, self.resp3))
+        self._answer(error)
 
     def argv(self) -> list[bytes]:
         return next((argv for row, argv in self._transaction.queue if row.key_specs), [b"exec"])
 
-    def _answer(self, encoded: bytes) -> None:
+    def _answer(self, reply: Reply) -> None:
         self.session.end_transaction()
-        self.session.answer(encoded)
+        self.session.answer(reply, self.resp3)
 
-    def _answer_together(self, elements: list[bytes]) -> None:
+    def _answer_together(self, elements: Sequence[Reply]) -> None:
         """`elements` are the machine's replies."""
         if not self.session.closed:
             machine, own = iter(elements), iter(self._carry_out_own())
             queue = self._transaction.queue
-            parts = [next(own if row.kind is Kind.LOCAL else machine) for row, _ in queue]
-            self._answer(b"*%d\r\n" % len(parts) + b"".join(parts))
+            self._answer([next(own if row.kind is Kind.LOCAL else machine) for row, _ in queue])
 
-    def _carry_out_own(self) -> list[bytes]:
-        """The transaction has been carried out: so now are the connection's own commands in it."""
+    def _carry_out_own(self) -> list[Reply]:
+        """The transaction has been carried out: so now are the connection's own commands in it. Encoded one by one,
+        since one of them may change how."""
         own = [(row, argv) for row, argv in self._transaction.queue if row.kind is Kind.LOCAL]
-        return [encode(self._own_reply(row, argv), self.session.resp3) for row, argv in own]
+        return [Encoded(encode(self._own_reply(row, argv), self.session.resp3)) for row, argv in own]
 
     def _own_reply(self, row: Command, argv: list[bytes]) -> Reply:
         reply: Reply | NoReply = row.handler(self.session, argv)

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from raftkv.errors import ProtocolError
 from raftkv.machines.interface import NO_SCOPES, Command, Kind
-from raftkv.machines.replies import Error, Push, Reply, unknown_command, wrong_arity
+from raftkv.machines.replies import Encoded, Error, Push, Reply, unknown_command, wrong_arity
 from raftkv.server.connection import DATA, Connection
 from raftkv.server.slots import hash_slot
 from raftkv.server.staleness import max_lag_ms
@@ -55,6 +55,11 @@ the body too, so the first line that gives it away ends it (as in Redis)."""
 _KINDS = tuple(Kind)  # by value: calling an enum, or asking it for a member, costs as much as parsing a command
 _DIRTY = Kind.DIRTY
 _DIRTY_VALUE = int(Kind.DIRTY)
+
+ENCODED_BYTES_AT_ONCE = 1024 * 1024
+
+STALLED_MS = 60_000
+"""Who takes nothing of a huge reply for so long is cut off: what is in it would be kept for ever."""
 
 NOAUTH = Error("NOAUTH Authentication required.")
 ALLOWED_WITHOUT_AUTH = frozenset({"auth", "hello", "quit", "reset"})
@@ -100,6 +105,7 @@ class Session(Connection):
         "_chunk",
         "_find",
         "_pieces",
+        "_pieces_ms",
         "_plain",
         "_poll",
         "_queued",
@@ -179,6 +185,9 @@ class Session(Connection):
         self._pieces: Iterator[bytes] | None = None
         """What is left of replies that are too long to be encoded at once."""
 
+        self._pieces_ms = 0
+        """When the client last took one of these."""
+
     # ---- bytes in
 
     def on_event(self, events: int) -> None:
@@ -253,7 +262,7 @@ class Session(Connection):
     def go_on(self) -> None:
         """Called by the hub when this session had more to do."""
         self._scheduled = False
-        if self._pieces is not None:
+        if self._pieces is not None and not self.closed:
             return self._send_next_piece(self._pieces)
         if self.closed or self.busy or self.close_when_sent:
             return None
@@ -283,9 +292,13 @@ class Session(Connection):
         return None
 
     def _look_for_more(self) -> None:
-        # Once: a session that stood twice in the hub's list would put itself there four times in the next pass, and its
-        # pipeline would push everybody else aside.
-        if not self._scheduled and not self.closed and (self._queued or self.parser.pending or self._unread):
+        if not self.closed and (self._queued or self.parser.pending or self._unread):
+            self._schedule()
+
+    def _schedule(self) -> None:
+        """Have `go_on` called in the next pass. Once: a session that stood twice in the hub's list would put itself
+        there four times in the next pass, and its pipeline would push everybody else aside."""
+        if not self._scheduled:
             self._scheduled = True
             self.hub.call_soon(self)
 
@@ -460,35 +473,66 @@ class Session(Connection):
     # ---- replies back (replica.work.Sink)
 
     def on_replies(self, replies: list[Reply], start: int, stop: int) -> None:
-        try:
-            if self._plain:  # then nothing is due yet either: `send_soon` in line
-                self._soon = encode_one(replies[start], self.resp3)
-                self.busy = False
-                self._due = True
-                self.hub.send_at_end(self)
-            elif self._slots is None:
-                self._finish(encode_many(replies, start, stop, self.resp3))
+        if not self._plain:
+            return self._show_in_slots(replies[start:stop])
+        try:  # nothing is due yet either: `send_soon` in line
+            self._soon = encode_one(replies[start], self.resp3)
+        except HugeReply:
+            return self._show([replies[start]], self.resp3)
+        self.busy = False
+        self._due = True
+        return self.hub.send_at_end(self)
+
+    def on_encoded(self, replies: Sequence[bytes]) -> None:
+        if self._slots is None and sum(map(len, replies)) < ENCODED_BYTES_AT_ONCE:
+            return self._finish(b"".join(replies))
+        return self._show_in_slots([Encoded(reply) for reply in replies])
+
+    def _show_in_slots(self, replies: Sequence[Reply]) -> None:
+        """`replies` to the machine's commands of this chunk, and between them what other slots hold."""
+        if self._slots is None:
+            return self._show(replies, self.resp3)
+        remaining = iter(replies)
+        shown: list[Reply] = []
+        for slot in self._slots:
+            if slot is None:
+                shown.append(next(remaining))
+            elif slot is _HIDDEN:
+                next(remaining)
             else:
-                self._fill([encode(reply, self.resp3) for reply in replies[start:stop]])
+                shown.append(Encoded(slot))
+        return self._show(shown, self.resp3)
+
+    def _show(self, replies: Sequence[Reply], resp3: bool) -> None:
+        """All there is to answer to this chunk."""
+        try:
+            data = encode_many(replies, resp3)
         except HugeReply:
             self._plain = False
             self.busy = True
-            self._send_next_piece(encode_in_pieces(replies[start:stop], self.resp3))
+            self._pieces = encode_in_pieces(replies, resp3)
+            self._pieces_ms = self.hub.pass_ms
+            self.server.parked.add(self)
+            return self._send_next_piece(self._pieces)
+        return self._finish(data)
 
     def _send_next_piece(self, pieces: Iterator[bytes]) -> None:
-        """One at each pass: others have their turn between them. What the client sends meanwhile waits."""
-        piece = None if self.closed else next(pieces, None)
-        self._pieces = None if piece is None else pieces
+        """One at each pass, for others have their turn between them, and once the client has taken the last. What it
+        sends meanwhile waits."""
+        if self.has_kept:
+            return None  # until `on_drained`
+        piece = next(pieces, None)
         if piece is None:
+            self._pieces = None
+            self.server.parked.discard(self)
             return self._finish(b"")
+        self._pieces_ms = self.hub.pass_ms
         self.send_soon(piece)
-        return self.hub.call_soon(self)
+        return self._schedule()
 
-    def on_encoded(self, replies: Sequence[bytes]) -> None:
-        if self._slots is None:
-            self._finish(b"".join(replies))
-        else:
-            self._fill(replies)
+    def on_drained(self) -> None:
+        if self._pieces is not None:
+            self._schedule()
 
     def on_redirect(self, leader_id: int) -> None:
         address = self.server.client_address_of(leader_id)
@@ -509,18 +553,6 @@ class Session(Connection):
     def on_unknown(self, error: Error) -> None:
         self.server.stats.commands_unknown += len(self._chunk)
         self.on_encoded([encode(error, self.resp3)] * len(self._chunk))
-
-    def _fill(self, replies: Sequence[bytes]) -> None:
-        remaining = iter(replies)
-        shown = []
-        for slot in self._slots or []:
-            if slot is None:
-                shown.append(next(remaining))
-            elif slot is _HIDDEN:
-                next(remaining)
-            else:
-                shown.append(slot)
-        self._finish(b"".join(shown))
 
     def _finish(self, data: bytes) -> None:
         self.busy = False
@@ -580,6 +612,11 @@ class Session(Connection):
         return NO_REPLY
 
     def poll_parked(self) -> None:
+        if self._pieces is not None:
+            if self.server.now_ms() - self._pieces_ms > STALLED_MS:
+                self.server.stats.output_buffer_limit_disconnections += 1
+                self.close("took nothing of a huge reply for too long")
+            return None
         if self.ending:
             # Otherwise WAIT without a time limit would keep the connection of a client that is gone.
             return self.close("closed by client")
@@ -588,7 +625,7 @@ class Session(Connection):
             return None
         self._poll = None
         self.server.parked.discard(self)
-        return self.answer(encode(reply, self.resp3))
+        return self.answer(reply, self.resp3)
 
     @property
     def may_wait(self) -> bool:
@@ -600,10 +637,12 @@ class Session(Connection):
         self.busy = True
         return NO_REPLY
 
-    def answer(self, encoded: bytes) -> None:
+    def answer(self, reply: Reply, resp3: bool) -> None:
         """The reply to the command whose handler has put it off."""
-        slots = [slot for slot in (self._slots or []) if slot] + [self._shown(encoded) or b""]
-        self._finish(b"".join(slots))
+        replies: list[Reply] = [Encoded(slot) for slot in (self._slots or []) if slot]
+        if self._shown(None) is not _HIDDEN:
+            replies.append(reply)
+        self._show(replies, resp3)
 
     def end_transaction(self) -> None:
         """However it ended: nothing is queued or watched any more."""
@@ -615,14 +654,17 @@ class Session(Connection):
         self.server, self.hub = server, server.hub
         self._find = server.machine_commands.get
         self._plain = self._scheduled = False
-        if self._poll is not None:
+        if self._poll is not None or self._pieces is not None:
             server.parked.add(self)
         if self.subscriptions:
             server.watch.subscribers[self.id] = self
+        if self._pieces is not None:
+            self._schedule()
         if not self.busy:
             self._look_for_more()
 
     def on_closed(self, reason: str) -> None:
         self._plain = False
+        self._pieces = None
         self._queued.clear()
         self.server.on_session_closed(self, reason)

@@ -87,11 +87,13 @@ class Forward(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=18):
 
 class ForwardReply(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=19):
     """Carried out: one encoded RESP reply for each command, in order. `more`: further replies follow in another
-    message, since together they would not fit into a frame."""
+    message, since together they would not fit into a frame. `unfinished`: this is a piece of one reply, and the next
+    message has the next piece of it."""
 
     request_id: int
     replies: list[bytes]
     more: bool = False
+    unfinished: bool = False
 
 
 class ForwardRefused(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=20):

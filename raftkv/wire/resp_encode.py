@@ -4,14 +4,16 @@ Each type has one writer in `_WRITERS`; a writer appends pieces to a list, and o
 a nested reply is not copied once per level. What is frequent is spelled out in `_append_all`, as the look-up
 and the call would cost more than the encoding.
 
-A reply of a million members takes some 100 ms to encode, and nobody else would be served meanwhile. So `encode_one` and
-`encode_many`, which answer clients, raise HugeReply for one of more than ITEMS_MAX; `encode_in_pieces` is for those.
+A reply of a million members takes some 100 ms to encode, and nobody else would be served meanwhile. So what answers
+clients (`encode_one`, `encode_many`, `encode_each`) raises HugeReply when it comes to more than WEIGHT_MAX;
+`encode_in_pieces` is for those. The weight is counted where containers and long values are written, which are few
+beside the items in them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from itertools import chain, islice
 from typing import Any, Final
 
@@ -29,13 +31,22 @@ from raftkv.machines.replies import (
     Verbatim,
 )
 
-ITEMS_MAX: Final = 8192
-"""So many items are encoded at a time: about a millisecond's work."""
+WEIGHT_MAX: Final = 32768
+"""So much is encoded at a time, some 3 ms of work: an item of a container weighs 1, of a long value WEIGHT_BYTES do."""
+
+WEIGHT_BYTES: Final = 128
+_ITEMS_AT_ONCE: Final = WEIGHT_MAX // 4
+"""Of a huge container: leaves room for items that are containers themselves, such as pairs."""
+
+_VALUE_BYTES_AT_ONCE: Final = 1024 * 1024
+_UNLIMITED: Final = 1 << 62
 
 _CRLF: Final = b"\r\n"
 _OK: Final = b"+OK\r\n"
 _NULL: Final = (b"$-1\r\n", b"_\r\n")  # indexed by resp3, as all pairs below
 _NULL_ARRAY: Final = (b"*-1\r\n", b"_\r\n")
+_SET: Final = (b"*", b"~")
+_PUSH: Final = (b"*", b">")
 _TRUE: Final = (b":1\r\n", b"#t\r\n")
 _FALSE: Final = (b":0\r\n", b"#f\r\n")
 # Counters and lengths are mostly small; Redis shares its first integers in the same way.
@@ -45,17 +56,32 @@ _SMALL_BULK_HEADERS: Final = [b"$%d\r\n" % length for length in range(_SMALL_MAX
 
 
 class HugeReply(Exception):
-    """There is a reply that is to be encoded in pieces."""
+    """It is to be encoded in pieces."""
+
+
+class Output(list[bytes]):
+    """What is encoded, to be joined; and how much more may be, for it stops others meanwhile."""
+
+    __slots__ = ("weight_left",)
+
+    def __init__(self, weight_left: int) -> None:
+        self.weight_left = weight_left
+
+    def weigh(self, weight: int) -> None:
+        """Raises HugeReply when it becomes too much."""
+        self.weight_left -= weight
+        if self.weight_left < 0:
+            raise HugeReply
 
 
 def encode(reply: Reply, resp3: bool) -> bytes:
-    """One reply as bytes. Raises TypeError for what is not a reply (such as a set)."""
-    out: list[bytes] = []
-    encode_into(out, reply, resp3)
+    """One reply as bytes, however long. Raises TypeError for what is not a reply (such as a set)."""
+    out = Output(_UNLIMITED)
+    _encode_into(out, reply, resp3)
     return b"".join(out)
 
 
-def encode_into(out: list[bytes], reply: Reply, resp3: bool) -> None:
+def _encode_into(out: Output, reply: Reply, resp3: bool) -> None:
     """Append the pieces of one encoded reply to `out`."""
     writer = _WRITERS.get(type(reply))
     if writer is None:
@@ -68,31 +94,47 @@ def encode_one(reply: Reply, resp3: bool) -> bytes:
     HugeReply."""
     if type(reply) is bytes:
         size = len(reply)
-        return (_SMALL_BULK_HEADERS[size] if size <= _SMALL_MAX else b"$%d\r\n" % size) + reply + _CRLF
-    if reply is OK:
+        if size <= _SMALL_MAX:
+            return _SMALL_BULK_HEADERS[size] + reply + _CRLF
+    elif reply is OK:
         return _OK
-    if type(reply) is int:
+    elif type(reply) is int:
         return _SMALL_INTEGERS[reply] if 0 <= reply <= _SMALL_MAX else b":%d\r\n" % reply
-    if is_huge(reply):
-        raise HugeReply
-    return encode(reply, resp3)
-
-
-def encode_many(replies: list[Reply], start: int, stop: int, resp3: bool) -> bytes:
-    """`replies[start:stop]`, encoded one behind the other. Hot: one run per reply that leaves the server. Raises
-    HugeReply."""
-    out: list[bytes] = []
-    _append_all(out, replies[start:stop], resp3, limited=True)
+    out = Output(WEIGHT_MAX)
+    _encode_into(out, reply, resp3)
     return b"".join(out)
 
 
-def _append_all(out: list[bytes], replies: Iterable[Any], resp3: bool, *, limited: bool = False) -> None:
+def encode_many(replies: Iterable[Reply], resp3: bool) -> bytes:
+    """`replies`, encoded one behind the other. Hot: one run per reply that leaves the server. Raises HugeReply."""
+    out = Output(WEIGHT_MAX)
+    _append_all(out, replies, resp3)
+    return b"".join(out)
+
+
+def encode_each(replies: Iterable[Reply], resp3: bool) -> list[bytes]:
+    """Each of `replies`. Raises HugeReply when they are too much together."""
+    encoded = []
+    weight_left = WEIGHT_MAX
+    for reply in replies:
+        out = Output(weight_left)
+        _encode_into(out, reply, resp3)
+        encoded.append(b"".join(out))
+        weight_left = out.weight_left
+    return encoded
+
+
+def _append_all(out: Output, replies: Iterable[Any], resp3: bool) -> None:
     append = out.append
     null = _NULL[resp3]
     for reply in replies:
         if type(reply) is bytes:
             size = len(reply)
-            append(_SMALL_BULK_HEADERS[size] if size <= _SMALL_MAX else b"$%d\r\n" % size)
+            if size <= _SMALL_MAX:
+                append(_SMALL_BULK_HEADERS[size])
+            else:
+                out.weigh(size // WEIGHT_BYTES)
+                append(b"$%d\r\n" % size)
             append(reply)
             append(_CRLF)
         elif reply is OK:
@@ -101,79 +143,101 @@ def _append_all(out: list[bytes], replies: Iterable[Any], resp3: bool, *, limite
             append(null)
         elif type(reply) is int:
             append(_SMALL_INTEGERS[reply] if 0 <= reply <= _SMALL_MAX else b":%d\r\n" % reply)
-        elif limited and is_huge(reply):
-            raise HugeReply
         else:
-            encode_into(out, reply, resp3)
-
-
-def is_huge(reply: Any) -> bool:
-    """Whether it would stop others for longer than a slice of work."""
-    kind = type(reply)
-    if kind is list or kind is dict:
-        return len(reply) > ITEMS_MAX
-    return (kind is Pairs or kind is SetReply) and len(reply.items) > ITEMS_MAX
+            _encode_into(out, reply, resp3)
 
 
 def encode_in_pieces(replies: Iterable[Reply], resp3: bool) -> Iterator[bytes]:
-    """`replies`, encoded one behind the other; of a huge one ITEMS_MAX items in each piece."""
-    for reply in replies:
-        if is_huge(reply):
-            yield from _pieces(reply, resp3)
+    """`replies`, encoded one behind the other, at most about WEIGHT_MAX in each piece."""
+    remaining = iter(replies)
+    while some := list(islice(remaining, _ITEMS_AT_ONCE)):
+        out = Output(WEIGHT_MAX)
+        try:
+            _append_all(out, some, resp3)
+        except HugeReply:
+            yield from _pieces_of_each(some, resp3)
         else:
-            yield encode(reply, resp3)
+            yield b"".join(out)
 
 
-def _pieces(reply: Any, resp3: bool) -> Iterator[bytes]:
-    items: Iterator[Any]
-    append: Callable[[list[bytes], list[Any], bool], None] = _append_all
+def _pieces_of_each(replies: list[Reply], resp3: bool) -> Iterator[bytes]:
+    """As `encode_in_pieces`, where that is too much at once."""
+    out = Output(WEIGHT_MAX)
+    for reply in replies:
+        complete = len(out)
+        try:
+            _encode_into(out, reply, resp3)
+        except HugeReply:
+            del out[complete:]
+            yield b"".join(out)
+            yield from _opened(reply, resp3)
+            out = Output(WEIGHT_MAX)
+    yield b"".join(out)
+
+
+def _opened(reply: Any, resp3: bool) -> Iterator[bytes]:
+    """The pieces of one reply: a container's header first, and then its items."""
+    items: Iterable[Any]
+    if isinstance(reply, bytes | Encoded):
+        yield from _pieces_of_value(reply)
+        return
     if isinstance(reply, Pairs):
-        header, items, append = _pairs_header(reply, resp3), iter(reply.items), _append_pairs
+        header, items = _pairs_header(reply, resp3), reply.items
+        items = map(list, items) if resp3 else chain.from_iterable(items)
     elif isinstance(reply, dict):
         header, items = _map_header(reply, resp3), chain.from_iterable(reply.items())
+    elif isinstance(reply, SetReply):
+        header, items = _header(_SET[resp3], reply.items), reply.items
+    elif isinstance(reply, Push):
+        header, items = _header(_PUSH[resp3], reply.items), reply.items
     else:
-        word = b"~" if resp3 and isinstance(reply, SetReply) else b"*"
-        listed = reply.items if isinstance(reply, SetReply) else reply
-        header, items = b"%b%d\r\n" % (word, len(listed)), iter(listed)
+        header, items = _header(b"*", reply), reply
     yield header
-    while some := list(islice(items, ITEMS_MAX)):
-        out: list[bytes] = []
-        append(out, some, resp3)
-        yield b"".join(out)
+    yield from encode_in_pieces(items, resp3)
 
 
-def _write_null(out: list[bytes], _reply: None, resp3: bool) -> None:
+def _pieces_of_value(value: bytes | Encoded) -> Iterator[bytes]:
+    data, end = (value.data, b"") if isinstance(value, Encoded) else (value, _CRLF)
+    if end:
+        yield b"$%d\r\n" % len(data)
+    for start in range(0, len(data), _VALUE_BYTES_AT_ONCE):
+        yield data[start : start + _VALUE_BYTES_AT_ONCE]
+    yield end
+
+
+def _write_null(out: Output, _reply: None, resp3: bool) -> None:
     out.append(_NULL[resp3])
 
 
-def _write_bytes(out: list[bytes], reply: bytes, _resp3: bool) -> None:
+def _write_bytes(out: Output, reply: bytes, _resp3: bool) -> None:
     size = len(reply)
+    out.weigh(size // WEIGHT_BYTES)
     out.append(_SMALL_BULK_HEADERS[size] if size <= _SMALL_MAX else b"$%d\r\n" % size)
     out.append(reply)
     out.append(_CRLF)
 
 
-def _write_str(out: list[bytes], reply: str, resp3: bool) -> None:
+def _write_str(out: Output, reply: str, resp3: bool) -> None:
     _write_bytes(out, reply.encode("utf-8", "surrogateescape"), resp3)
 
 
-def _write_int(out: list[bytes], reply: int, _resp3: bool) -> None:
+def _write_int(out: Output, reply: int, _resp3: bool) -> None:
     out.append(_SMALL_INTEGERS[reply] if 0 <= reply <= _SMALL_MAX else b":%d\r\n" % reply)
 
 
-def _write_bool(out: list[bytes], reply: bool, resp3: bool) -> None:
+def _write_bool(out: Output, reply: bool, resp3: bool) -> None:
     out.append((_TRUE if reply else _FALSE)[resp3])
 
 
-def _write_float(out: list[bytes], reply: float, resp3: bool) -> None:
+def _write_float(out: Output, reply: float, resp3: bool) -> None:
     _write_double(out, double_text(reply), resp3)
 
 
-def _write_spelled_double(out: list[bytes], reply: SpelledDouble, resp3: bool) -> None:
+def _write_spelled_double(out: Output, reply: SpelledDouble, resp3: bool) -> None:
     _write_double(out, reply.text, resp3)
 
 
-def _write_double(out: list[bytes], text: bytes, resp3: bool) -> None:
+def _write_double(out: Output, text: bytes, resp3: bool) -> None:
     if resp3:
         out.append(b",%b\r\n" % text)
     else:
@@ -187,11 +251,11 @@ def double_text(number: float) -> bytes:
     return b"%.17g" % number
 
 
-def _write_simple(out: list[bytes], reply: Simple, _resp3: bool) -> None:
+def _write_simple(out: Output, reply: Simple, _resp3: bool) -> None:
     out.append(b"+%b\r\n" % _line(reply.text))
 
 
-def _write_error(out: list[bytes], reply: Error, _resp3: bool) -> None:
+def _write_error(out: Output, reply: Error, _resp3: bool) -> None:
     out.append(b"-%b\r\n" % _line(reply.text))
 
 
@@ -205,46 +269,49 @@ def _line(text: str) -> bytes:
         return text.encode("utf-8", "replace")
 
 
-def _write_null_array(out: list[bytes], _reply: NullArray, resp3: bool) -> None:
+def _write_null_array(out: Output, _reply: NullArray, resp3: bool) -> None:
     out.append(_NULL_ARRAY[resp3])
 
 
-def _write_items(out: list[bytes], header: bytes, items: list[Reply], resp3: bool) -> None:
-    out.append(b"%b%d\r\n" % (header, len(items)))
+def _header(mark: bytes, items: Sized) -> bytes:
+    return b"%b%d\r\n" % (mark, len(items))
+
+
+def _write_items(out: Output, mark: bytes, items: list[Reply], resp3: bool) -> None:
+    out.weigh(len(items))
+    out.append(_header(mark, items))
     _append_all(out, items, resp3)
 
 
-def _write_list(out: list[bytes], reply: list[Reply], resp3: bool) -> None:
+def _write_list(out: Output, reply: list[Reply], resp3: bool) -> None:
     _write_items(out, b"*", reply, resp3)
 
 
-def _write_set(out: list[bytes], reply: SetReply, resp3: bool) -> None:
-    _write_items(out, b"~" if resp3 else b"*", reply.items, resp3)
+def _write_set(out: Output, reply: SetReply, resp3: bool) -> None:
+    _write_items(out, _SET[resp3], reply.items, resp3)
 
 
-def _write_push(out: list[bytes], reply: Push, resp3: bool) -> None:
-    _write_items(out, b">" if resp3 else b"*", reply.items, resp3)
+def _write_push(out: Output, reply: Push, resp3: bool) -> None:
+    _write_items(out, _PUSH[resp3], reply.items, resp3)
 
 
-def _write_pairs(out: list[bytes], reply: Pairs, resp3: bool) -> None:
+def _write_pairs(out: Output, reply: Pairs, resp3: bool) -> None:
+    out.weigh(2 * len(reply.items))
     out.append(_pairs_header(reply, resp3))
-    _append_pairs(out, reply.items, resp3)
+    if not resp3:
+        return _append_all(out, chain.from_iterable(reply.items), resp3)
+    for pair in reply.items:
+        out.append(b"*2\r\n")
+        _append_all(out, pair, resp3)
+    return None
 
 
 def _pairs_header(reply: Pairs, resp3: bool) -> bytes:
     return b"*%d\r\n" % (len(reply.items) if resp3 else 2 * len(reply.items))
 
 
-def _append_pairs(out: list[bytes], pairs: Iterable[tuple[Reply, Reply]], resp3: bool) -> None:
-    if not resp3:
-        return _append_all(out, chain.from_iterable(pairs), resp3)
-    for pair in pairs:
-        out.append(b"*2\r\n")
-        _append_all(out, pair, resp3)
-    return None
-
-
-def _write_dict(out: list[bytes], reply: dict[bytes, Reply], resp3: bool) -> None:
+def _write_dict(out: Output, reply: dict[bytes, Reply], resp3: bool) -> None:
+    out.weigh(2 * len(reply))
     out.append(_map_header(reply, resp3))
     _append_all(out, chain.from_iterable(reply.items()), resp3)
 
@@ -253,11 +320,12 @@ def _map_header(reply: dict[bytes, Reply], resp3: bool) -> bytes:
     return b"%%%d\r\n" % len(reply) if resp3 else b"*%d\r\n" % (2 * len(reply))
 
 
-def _write_encoded(out: list[bytes], reply: Encoded, _resp3: bool) -> None:
+def _write_encoded(out: Output, reply: Encoded, _resp3: bool) -> None:
+    out.weigh(len(reply.data) // WEIGHT_BYTES)
     out.append(reply.data)
 
 
-def _write_verbatim(out: list[bytes], reply: Verbatim, resp3: bool) -> None:
+def _write_verbatim(out: Output, reply: Verbatim, resp3: bool) -> None:
     if not resp3:
         _write_bytes(out, reply.text, resp3)
         return
@@ -266,7 +334,7 @@ def _write_verbatim(out: list[bytes], reply: Verbatim, resp3: bool) -> None:
     out.append(_CRLF)
 
 
-_Writer = Callable[[list[bytes], Any, bool], None]
+_Writer = Callable[[Output, Any, bool], None]
 _WRITERS: Final[dict[type, _Writer]] = {
     type(None): _write_null,
     bytes: _write_bytes,

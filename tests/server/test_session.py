@@ -14,6 +14,7 @@ import pytest
 from raftkv.machines.interface import Kind
 from raftkv.machines.replies import Error, Reply, Simple
 from raftkv.replica.work import Sink
+from raftkv.server.session import STALLED_MS
 from raftkv.wire import resp_encode
 from tests.server.member import Client, Cluster
 
@@ -127,19 +128,25 @@ def test_one_chunk_at_a_time(desk: Desk, client: Client) -> None:
     assert replies(client, 3) == [b"1", Simple("PONG"), b"2"]
 
 
-@pytest.mark.parametrize("lines", [["smembers s"], ["get a", "smembers s", "get b"]], ids=["alone", "pipeline"])
+@pytest.mark.parametrize(
+    "lines",
+    [["smembers s"], ["get a", "smembers s", "get b"], ["ping", "smembers s", "echo x", "get b", "ping"]],
+    ids=["alone", "pipeline", "mixed"],
+)
 def test_a_huge_reply_leaves_in_pieces_and_others_are_served_between(
     desk: Desk, client: Client, cluster: Cluster, monkeypatch: pytest.MonkeyPatch, lines: list[str]
 ) -> None:
-    monkeypatch.setattr(resp_encode, "ITEMS_MAX", 10)
+    monkeypatch.setattr(resp_encode, "WEIGHT_MAX", 10)
+    monkeypatch.setattr(resp_encode, "_ITEMS_AT_ONCE", 10)
     members = [b"%d" % number for number in range(30)]
-    replies = [members if line.startswith("smembers") else b"x" for line in lines]
+    answers: dict[str, Any] = {"smembers s": members, "ping": Simple("PONG")}
+    replies = [answers.get(line, b"x") for line in lines]
     other = cluster.connect()
     client.send(*(line.encode().split() for line in lines))
     waiting: list[Any] = []
     with monkeypatch.context() as patch:
         patch.setattr(cluster.hub, "call_soon", waiting.append)
-        desk.take().answer(*replies)
+        desk.take().answer(*(answers.get(line, b"x") for line in lines if line.startswith(("get", "sm"))))
         client.send(b"get c".split())
         pieces = 1
         while client.session.busy:
@@ -155,10 +162,46 @@ def test_a_huge_reply_leaves_in_pieces_and_others_are_served_between(
 
 def test_a_client_that_goes_in_the_middle_of_a_huge_reply(desk: Desk, client: Client, cluster: Cluster) -> None:
     client.send(b"smembers s".split())
-    desk.take().answer([b"x"] * 3 * resp_encode.ITEMS_MAX)
+    desk.take().answer([b"x"] * 3 * resp_encode.WEIGHT_MAX)
     client.session.close("test")
     cluster.run()
+    assert not cluster.hub.has_more
+    assert not cluster.server.parked
+
+
+def test_pieces_wait_for_a_client_that_reads_slowly(
+    make_cluster: Callable[..., Cluster], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a value of any size, little is copied and kept for it at any time."""
+    value = b"x" * 50_000_000
+    cluster = make_cluster(client_output_buffer_bytes_max="3000000")
+    desk, client = Desk(cluster, monkeypatch), cluster.connect()
+    client.send(b"get a".split())
+    desk.take().answer(value)
+    cluster.run()
+    assert 0 < client.session.out_bytes < 3_000_000
+    assert client.receive_bytes(50_000_013) == b"$50000000\r\n%b\r\n" % value
+    assert not client.session.closed
     assert not client.session.busy
+
+
+def test_a_client_that_takes_nothing_of_a_huge_reply_is_cut_off(
+    make_cluster: Callable[..., Cluster], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = make_cluster()
+    desk, client = Desk(cluster, monkeypatch), cluster.connect()
+    client.send(b"get a".split())
+    desk.take().answer(b"x" * 50_000_000)
+    cluster.run()
+    now = cluster.server.now_ms()
+    monkeypatch.setattr(cluster.server, "now_ms", lambda: now + STALLED_MS)
+    cluster.server.on_tick()
+    assert not client.session.closed
+    monkeypatch.setattr(cluster.server, "now_ms", lambda: now + STALLED_MS + 1000)
+    cluster.server.on_tick()
+    assert client.session.closed
+    assert cluster.server.stats.output_buffer_limit_disconnections == 1
+    assert not cluster.server.parked
 
 
 def test_a_chunk_is_bounded(make_cluster: Callable[..., Cluster], monkeypatch: pytest.MonkeyPatch) -> None:

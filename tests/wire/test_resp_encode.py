@@ -12,14 +12,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftkv.machines.replies import NULL_ARRAY, OK, Error, Pairs, Push, Reply, SetReply, Simple, SpelledDouble, Verbatim
+from raftkv.machines.replies import (
+    NULL_ARRAY,
+    OK,
+    Encoded,
+    Error,
+    Pairs,
+    Push,
+    Reply,
+    SetReply,
+    Simple,
+    SpelledDouble,
+    Verbatim,
+)
 from raftkv.wire.resp_encode import (
-    ITEMS_MAX,
+    WEIGHT_BYTES,
+    WEIGHT_MAX,
     HugeReply,
     double_text,
     encode,
+    encode_each,
     encode_in_pieces,
-    encode_into,
     encode_many,
     encode_one,
 )
@@ -73,13 +86,10 @@ def test_each_type(reply: Reply, resp2: bytes, resp3: bytes) -> None:
 def test_many_are_one_behind_the_other(resp3: bool) -> None:
     replies = [row[0] for row in TABLE]
     encoded = [encode(reply, resp3) for reply in replies]
-    assert encode_many(replies, 0, len(replies), resp3) == b"".join(encoded)
-    assert encode_many(replies, 3, 7, resp3) == b"".join(encoded[3:7])
-    assert encode_many(replies, 3, 3, resp3) == b""
-    out = [b"before"]
-    for reply in replies:
-        encode_into(out, reply, resp3)
-    assert b"".join(out) == b"before" + b"".join(encoded)
+    assert encode_many(replies, resp3) == b"".join(encoded)
+    assert encode_many(replies[3:7], resp3) == b"".join(encoded[3:7])
+    assert encode_many([], resp3) == b""
+    assert encode_each(replies, resp3) == encoded
 
 
 def test_subclasses_are_what_they_are_made_of() -> None:
@@ -94,7 +104,7 @@ def test_what_is_no_reply_is_refused(value: Any) -> None:
     with pytest.raises(TypeError, match="is not a reply value"):
         encode(value, resp3=False)
     with pytest.raises(TypeError):
-        encode_many([value], 0, 1, resp3=False)
+        encode_many([value], resp3=False)
 
 
 doubles = st.floats(allow_nan=False, allow_infinity=False)
@@ -162,22 +172,41 @@ def test_pairs_are_flat_in_resp2_and_nested_in_resp3() -> None:
     assert encode(pairs, resp3=True) == b"*2\r\n*2\r\n$1\r\na\r\n,1\r\n*2\r\n$1\r\nb\r\n,2.5\r\n"
 
 
-MANY = [b"%d" % number for number in range(3 * ITEMS_MAX + 5)]
+MANY = [b"%d" % number for number in range(3 * WEIGHT_MAX + 5)]
 HUGE: list[Any] = [
     MANY,
     SetReply(list(MANY)),
     {name: [1, name] for name in MANY},
     Pairs([(name, float(name)) for name in MANY]),
-    [MANY[:3], MANY, *MANY[: ITEMS_MAX + 1]],
+    [MANY[:3], MANY, *MANY[: WEIGHT_MAX + 1]],
+    [MANY[: WEIGHT_MAX // 2], 1, MANY[: WEIGHT_MAX // 2], OK, MANY[: WEIGHT_MAX // 2]],
+    [[name, [name, 1.5]] for name in MANY],
+    Push(list(MANY)),
+    b"x" * 9 * WEIGHT_MAX * WEIGHT_BYTES,
+    [b"x" * (WEIGHT_MAX * WEIGHT_BYTES // 2)] * 9,
+    Encoded(encode([b"x" * 9 * WEIGHT_MAX * WEIGHT_BYTES], False)),
 ]
 
 
 @pytest.mark.parametrize("resp3", [False, True])
 @pytest.mark.parametrize("reply", HUGE, ids=lambda reply: type(reply).__name__)
 def test_a_huge_reply_is_encoded_in_pieces(reply: Any, resp3: bool) -> None:
-    for refuses in (lambda: encode_one(reply, resp3), lambda: encode_many([OK, reply], 0, 2, resp3)):
+    for refuses in (
+        lambda: encode_one(reply, resp3),
+        lambda: encode_many([OK, reply], resp3),
+        lambda: encode_each([OK, reply], resp3),
+    ):
         with pytest.raises(HugeReply):
             refuses()
     pieces = list(encode_in_pieces([OK, reply, 7], resp3))
     assert b"".join(pieces) == encode(OK, resp3) + encode(reply, resp3) + encode(7, resp3)
     assert len(pieces) > 4
+    assert max(map(len, pieces)) <= 2 * WEIGHT_MAX * WEIGHT_BYTES
+
+
+def test_many_replies_are_huge_together() -> None:
+    replies: list[Any] = [MANY[: WEIGHT_MAX // 4], 5, b"x" * (WEIGHT_MAX * WEIGHT_BYTES // 4)] * 2
+    assert encode_each(replies, False) == [encode(reply, False) for reply in replies]
+    for refuses in (encode_each, encode_many):
+        with pytest.raises(HugeReply):
+            refuses([*replies, *replies], False)

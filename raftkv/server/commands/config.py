@@ -19,7 +19,7 @@ from raftkv.machines.redis.containers import shown
 from raftkv.machines.redis.glob import glob_matcher
 from raftkv.machines.redis.rows import MULTIPLE, argument
 from raftkv.machines.redis.thresholds import configure_command
-from raftkv.machines.replies import OK, Error, Reply
+from raftkv.machines.replies import OK, Encoded, Error, Reply
 from raftkv.server.asking import Asked
 from raftkv.server.commands.config_names import NAMES, BadValue, Name
 from raftkv.server.commands.login import set_authenticated
@@ -115,7 +115,7 @@ class Configuring(Asked):
         [encoded] = replies
         if not encoded.startswith(b"-"):
             take_effect(self.session.server, self._settings)
-        self.session.answer(encoded)
+        self.session.answer(Encoded(encoded), self.resp3)
 
     def argv(self) -> list[bytes]:
         return self._argv

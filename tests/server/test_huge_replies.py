@@ -1,0 +1,179 @@
+"""Replies too long to be encoded at once, by the ways that are not a connection's own (those: test_session.py): EXEC,
+and another member.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from raftkv.errors import ProtocolError
+from raftkv.machines.interface import Kind
+from raftkv.machines.replies import OK, Error, Simple
+from raftkv.replica.forwarding import REPLY_TOO_LARGE, Forwarder
+from raftkv.replica.work import OUTCOME_UNKNOWN, Work
+from raftkv.wire import resp_encode
+from raftkv.wire.peer import ForwardReply, PeerMessage
+from tests.server.member import Client, Cluster
+
+ITEMS = [b"item:%d" % number for number in range(100)]
+
+
+@pytest.fixture(autouse=True)
+def small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resp_encode, "WEIGHT_MAX", 40)
+    monkeypatch.setattr(resp_encode, "_ITEMS_AT_ONCE", 10)
+
+
+@pytest.fixture(params=[1, 2], ids=["leader", "follower"])
+def cluster(request: pytest.FixtureRequest, make_cluster: Callable[..., Cluster]) -> Cluster:
+    """Three members, and the client is at that one; the first leads."""
+    return make_cluster(voters=3, at=request.param)
+
+
+@pytest.fixture
+def follower(make_cluster: Callable[..., Cluster]) -> Cluster:
+    return make_cluster(voters=3, at=2)
+
+
+def fill(client: Client) -> None:
+    client.call(b"RPUSH", b"l", *ITEMS)
+
+
+def answers(cluster: Cluster) -> list[ForwardReply]:
+    """What the leader answers the second member from now on."""
+    seen: list[ForwardReply] = []
+    on_message = cluster.replicas[2].on_message
+
+    def note(sender: int, message: PeerMessage) -> None:
+        if isinstance(message, ForwardReply):
+            seen.append(message)
+        on_message(sender, message)
+
+    cluster.replicas[2].on_message = note  # type: ignore[method-assign]
+    return seen
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_within_exec(cluster: Cluster, protocol: int) -> None:
+    client = cluster.connect()
+    client.ask(f"HELLO {protocol}")
+    fill(client)
+    queue = ["MULTI", "SET a 1", "LRANGE l 0 -1", "GET a", "LPOP l 60", "LLEN l", "EXEC"]
+    assert client.pipeline(*queue)[-1] == [OK, ITEMS, b"1", ITEMS[:60], 40]
+
+
+def test_within_exec_with_the_connections_own_commands(cluster: Cluster) -> None:
+    client = cluster.connect()
+    fill(client)
+    queue = ["PING", "MULTI", "ECHO a", "LRANGE l 0 -1", "PING", "LPOP l 100", "ECHO b", "EXEC", "EXISTS l"]
+    assert client.pipeline(*queue)[-2:] == [[b"a", ITEMS, Simple("PONG"), ITEMS, b"b"], 0]
+
+
+def test_a_follower_is_sent_pieces(follower: Cluster) -> None:
+    client = follower.connect()
+    fill(client)
+    seen = answers(follower)
+    assert client.pipeline("SET a 1", "LPOP l 90", "GET a", "LPOP l 10", "PING") == [
+        OK, ITEMS[:90], b"1", ITEMS[90:], Simple("PONG")
+    ]  # fmt: skip
+    assert [message.unfinished for message in seen].count(True) > 5
+    assert seen[-1] == ForwardReply(seen[-1].request_id, seen[-1].replies)
+
+
+def test_other_forwards_are_answered_between_the_pieces(follower: Cluster) -> None:
+    one, other = follower.connect(), follower.connect()
+    fill(one)
+    seen = answers(follower)
+    one._socket.sendall(b"*3\r\n$4\r\nLPOP\r\n$1\r\nl\r\n$2\r\n90\r\n")
+    while not seen:
+        follower.hub._pass(0.0)
+        for number, replica in follower.replicas.items():
+            follower._turn(number, replica)
+    assert seen[0].unfinished
+    other._socket.sendall(b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n1\r\n")
+    assert other.receive_bytes(5) == b"+OK\r\n"
+    assert one.receive() == ITEMS[:90]
+    [of_other] = {message.request_id for message in seen} - {seen[0].request_id}
+    ids = [message.request_id for message in seen]
+    assert ids.index(of_other) < len(ids) - 1
+
+
+def test_one_that_is_too_large_is_so_in_pieces_too(make_cluster: Callable[..., Cluster]) -> None:
+    follower = make_cluster(voters=3, at=2)
+    for replica in follower.replicas.values():
+        replica._reply_bytes_max = 1000
+    client = follower.connect()
+    fill(client)
+    [popped, left] = client.pipeline("LPOP l 90", "LPOP l 10")
+    assert popped == Error(REPLY_TOO_LARGE.text)
+    assert left == ITEMS[90:]
+
+
+def test_the_link_is_lost_between_the_pieces(follower: Cluster) -> None:
+    client = follower.connect()
+    fill(client)
+    seen = answers(follower)
+    client._socket.sendall(b"*3\r\n$4\r\nLPOP\r\n$1\r\nl\r\n$2\r\n90\r\n")
+    while not seen:
+        follower.hub._pass(0.0)
+        for number, replica in follower.replicas.items():
+            follower._turn(number, replica)
+    assert seen[-1].unfinished
+    follower.replicas[1].on_link_down(2)
+    follower.replicas[2].on_link_down(1)
+    follower.run()
+    assert client.receive() == Error(OUTCOME_UNKNOWN.text)
+    assert not follower.replicas[1]._huge_replies
+
+
+class Asked:
+    resp3 = remote = readonly = False
+
+    def __init__(self) -> None:
+        self.encoded: list[bytes] = []
+
+    def on_encoded(self, replies: list[bytes]) -> None:
+        self.encoded += replies
+
+
+@pytest.fixture
+def asked() -> Asked:
+    return Asked()
+
+
+@pytest.fixture
+def forwarder(asked: Asked) -> Forwarder:
+    """Two commands are with member 1, under number 1."""
+    forwarder = Forwarder(reply_bytes_max=10)
+    commands = [[b"get", b"a"], [b"get", b"b"]]
+    forwarder.forward([Work(Kind.WRITE, commands, {}, 10, asked, 0)], 1, 0, 1000)  # type: ignore[arg-type]
+    return forwarder
+
+
+def test_pieces_are_put_together(forwarder: Forwarder, asked: Asked) -> None:
+    forwarder.on_reply(1, ForwardReply(1, [b"abc"], more=True, unfinished=True))
+    forwarder.on_reply(1, ForwardReply(1, [b"def"], more=True, unfinished=True))
+    forwarder.on_reply(1, ForwardReply(1, [b"g"], more=True))
+    assert not asked.encoded
+    forwarder.on_reply(1, ForwardReply(1, [b"x"]))
+    assert asked.encoded == [b"abcdefg", b"x"]
+    assert not len(forwarder)
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        (ForwardReply(1, [b"a", b"b"], more=True, unfinished=True), "2 pieces"),
+        (ForwardReply(1, [], more=True, unfinished=True), "0 pieces"),
+        (ForwardReply(1, [b"a", b"b"]), "2 pieces"),
+        (ForwardReply(1, [b"x"], unfinished=True), "its end"),
+        (ForwardReply(1, [b"x" * 11], more=True), "allowed are 10"),
+        (ForwardReply(1, [b"x"]), "1 replies to 2 commands"),
+    ],
+)
+def test_pieces_that_cannot_be(forwarder: Forwarder, message: ForwardReply, reason: str) -> None:
+    forwarder.on_reply(1, ForwardReply(1, [b"0"], more=True, unfinished=True))
+    with pytest.raises(ProtocolError, match=reason):
+        forwarder.on_reply(1, message)
