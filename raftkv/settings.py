@@ -78,7 +78,10 @@ class Client:
         GIB, "Received but unfinished command; a client above it is cut off.", "bytes", ge=64 * KIB
     )
     output_buffer_bytes_max: int = _setting(
-        64 * MIB, "Replies a slow reader has not taken; above it, it is cut off.", "bytes", ge=64 * KIB
+        64 * MIB,
+        "Replies a slow reader has not taken; above it, it is cut off. Of a huge reply only a piece is kept at a time.",
+        "bytes",
+        ge=64 * KIB,
     )
     turn_commands_max: int = _setting(
         1024, "Commands taken from one client in a turn: a deep pipeline starves nobody.", "commands", ge=1

@@ -577,7 +577,7 @@ class Session(Connection):
 
     def on_kept(self) -> None:
         self._plain = False
-        if self.out_bytes > self.server.settings.client.output_buffer_bytes_max:
+        if self._pieces is None and self.out_bytes > self.server.settings.client.output_buffer_bytes_max:
             self.server.stats.output_buffer_limit_disconnections += 1
             self.close("output buffer limit reached: the client reads too slowly")
 
