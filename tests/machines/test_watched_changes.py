@@ -31,8 +31,19 @@ SETUP = (
     "ZADD lex 0 a 0 b",
     "SETBIT bits 7 1",
     "PFADD hll a b",
+    "GEOADD geo 13 38 a 15 37 b",
 )
 CHANGES = {
+    "geo": (
+        *("GEOADD geo 14 38 a", "GEOADD geo NX 1 1 c", "GEOADD geo XX 1 1 b", "GEOADD geo NX CH 13 38 c", "ZREM geo a"),
+        *(
+            "GEOSEARCHSTORE geo geo FROMMEMBER a BYRADIUS 1 km",
+            "GEOSEARCHSTORE geo geo FROMMEMBER a BYRADIUS 9999 km",
+            "GEOSEARCHSTORE geo none FROMLONLAT 1 1 BYBOX 1 1 km",
+            "GEORADIUS geo 13 38 1 km STORE geo",
+            "GEORADIUSBYMEMBER geo a 1 km STOREDIST geo",
+        ),
+    ),
     "zset": (
         *("ZADD zset 3 c", "ZADD zset 5 a", "ZADD zset XX 5 a", "ZADD zset GT 5 a", "ZADD zset INCR 1 a"),
         *("ZINCRBY zset 1 a", "ZINCRBY zset 0 c", "ZREM zset a", "ZREM zset a b", "ZREMRANGEBYRANK zset 0 0"),
@@ -105,6 +116,15 @@ CHANGES = {
     ),
 }
 NO_CHANGES = {
+    "geo": (
+        *("GEOADD geo 13 38 a", "GEOADD geo NX 14 39 a", "GEOADD geo XX 1 1 c", "GEOADD geo 999 1 c", "GEOHASH geo a"),
+        *(
+            "GEOSEARCH geo FROMMEMBER a BYRADIUS 9999 km",
+            "GEOSEARCHSTORE other geo FROMMEMBER a BYRADIUS 9999 km",
+            "GEOSEARCHSTORE geo geo FROMMEMBER nobody BYRADIUS 1 km",
+            "GEORADIUS geo 13 38 1 km STORE other",
+        ),
+    ),
     "zset": (
         *("ZADD zset 1 a", "ZADD zset NX 5 a", "ZADD zset XX 3 c", "ZADD zset GT 0 a", "ZADD zset LT 5 a"),
         *("ZADD zset GT INCR -1 a", "ZADD zset x a", "ZINCRBY zset 0 a", "ZREM zset c", "ZREMRANGEBYRANK zset 5 9"),
