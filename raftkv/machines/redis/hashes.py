@@ -20,7 +20,7 @@ from raftkv.machines.redis.rows import MULTIPLE, OPTIONAL, argument, flag, key, 
 from raftkv.machines.redis.scan import scan_members
 from raftkv.machines.redis.sizes import block_bytes
 from raftkv.machines.redis.thresholds import Thresholds
-from raftkv.machines.replies import OK, Error, Pairs, Reply, wrong_arity
+from raftkv.machines.replies import OK, Error, Pairs, Reply, own, wrong_arity
 
 _COMPACT: Final = b"listpack"
 _VALUE_NOT_AN_INTEGER: Final = Error("ERR hash value is not an integer")
@@ -242,7 +242,7 @@ def hrandfield(db: Database, argv: list[bytes]) -> Reply:
     chance = db.space.read_random()
     fields = found.sample(chance, count) if count >= 0 else [found.draw(chance) for _ in range(-count)]
     if not with_values:
-        return [*fields]
+        return own(fields)
     return Pairs([(field, found.members[field]) for field in fields])
 
 

@@ -21,7 +21,7 @@ from raftkv.machines.redis.rows import (
 )
 from raftkv.machines.redis.sizes import block_bytes
 from raftkv.machines.redis.values import Collection
-from raftkv.machines.replies import NULL_ARRAY, OK, Error, Reply, wrong_arity
+from raftkv.machines.replies import NULL_ARRAY, OK, Error, Reply, own, wrong_arity
 
 
 class List(Collection):
@@ -140,7 +140,7 @@ def lmpop(db: Database, argv: list[bytes]) -> Reply:
     for name in names:
         target = db.fetch_as(name, List)
         if target is not None:
-            return [name, [*_take(db, name, target, most, left=left)]]
+            return [name, own(_take(db, name, target, most, left=left))]
     return NULL_ARRAY
 
 
@@ -227,7 +227,7 @@ def lrange(db: Database, argv: list[bytes]) -> Reply:
     if found is None:
         return []
     first, behind = _range(start, stop, len(found))
-    return [*found.elements.range(first, behind)] if behind else []
+    return own(found.elements.range(first, behind)) if behind else []
 
 
 def ltrim(db: Database, argv: list[bytes]) -> Reply:

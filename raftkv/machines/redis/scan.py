@@ -14,7 +14,7 @@ from raftkv.machines.redis.keyed import Keyed
 from raftkv.machines.redis.refusals import SYNTAX, Refused
 from raftkv.machines.redis.rows import ALL_SHARDS, OPTIONAL, argument, row
 from raftkv.machines.redis.values import type_name
-from raftkv.machines.replies import Error, Reply
+from raftkv.machines.replies import Error, Reply, own
 
 K = TypeVar("K", bound=Keyed[Any])
 
@@ -31,7 +31,7 @@ _CURSOR_MAX: Final = 2**64 - 1
 def keys(db: Database, argv: list[bytes]) -> Reply:
     pattern = argv[1]
     found = list(db.values) if pattern == b"*" else list(filter(glob_matcher(pattern), db.values))
-    return [name for name in found if not db.is_due(name)] if db.overdue else [*found]
+    return [name for name in found if not db.is_due(name)] if db.overdue else own(found)
 
 
 def scan(db: Database, argv: list[bytes]) -> Reply:

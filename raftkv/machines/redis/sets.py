@@ -17,7 +17,7 @@ from raftkv.machines.redis.refusals import NOT_POSITIVE, SYNTAX
 from raftkv.machines.redis.rows import MULTIPLE, OPTIONAL, argument, key, key_spec, row
 from raftkv.machines.redis.scan import scan_members
 from raftkv.machines.redis.thresholds import Thresholds
-from raftkv.machines.replies import Reply, SetReply
+from raftkv.machines.replies import Reply, SetReply, own
 
 _COMPACT: Final = b"intset"
 
@@ -139,7 +139,7 @@ def spop(db: Database, argv: list[bytes]) -> Reply:
     for member in taken:
         target.discard(member)
     db.settle(argv[1], target)
-    return SetReply([*taken])
+    return SetReply(own(taken))
 
 
 # Reading
@@ -162,7 +162,7 @@ def scard(db: Database, argv: list[bytes]) -> Reply:
 
 def smembers(db: Database, argv: list[bytes]) -> Reply:
     found = db.peek_as(argv[1], Set)
-    return SetReply([] if found is None else [*found.listed()])
+    return SetReply([] if found is None else own(found.listed()))
 
 
 def sscan(db: Database, argv: list[bytes]) -> Reply:
@@ -182,8 +182,8 @@ def srandmember(db: Database, argv: list[bytes]) -> Reply:
         return []
     chance = db.space.read_random()
     if count >= len(found):
-        return [*found.listed()]
-    return [*(found.sample(chance, count) if count >= 0 else (found.draw(chance) for _ in range(-count)))]
+        return own(found.listed())
+    return own(found.sample(chance, count) if count >= 0 else [found.draw(chance) for _ in range(-count)])
 
 
 _SET: Final[dict[str, Any]] = {"acl": "set", "group": "set"}
