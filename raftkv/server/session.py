@@ -58,7 +58,7 @@ _DIRTY_VALUE = int(Kind.DIRTY)
 
 ENCODED_BYTES_AT_ONCE = 1024 * 1024
 
-STALLED_MS = 60_000
+STALLED_MS = 10_000
 """Who takes nothing of a huge reply for so long is cut off: what is in it would be kept for ever."""
 
 NOAUTH = Error("NOAUTH Authentication required.")
@@ -615,7 +615,9 @@ class Session(Connection):
         if self._pieces is not None:
             if self.server.now_ms() - self._pieces_ms > STALLED_MS:
                 self.server.stats.output_buffer_limit_disconnections += 1
-                self.close("took nothing of a huge reply for too long")
+                self.close(
+                    "output buffer limit reached: the client reads too slowly, for ten seconds nothing of a huge reply"
+                )
             return None
         if self.ending:
             # Otherwise WAIT without a time limit would keep the connection of a client that is gone.

@@ -8,7 +8,10 @@ from raftkv.testing.failure import SimulationFailed
 from raftkv.testing.simulation import Simulation
 from tests.simulation.mutants import MUTANTS, Kind, Mutant
 
-SEEDS = range(1, 61)
+SEEDS = (*range(1, 61), *range(201, 441))
+"""The first ones find nearly all. The rarest is found by one seed in fifty; by which ones changes with whatever changes
+the order of chances."""
+
 KINDS = list(dict.fromkeys(kind for _, kind, _ in MUTANTS))
 
 
