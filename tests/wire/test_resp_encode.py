@@ -184,6 +184,9 @@ HUGE: list[Any] = [
     Push(list(MANY)),
     b"x" * 9 * WEIGHT_MAX * WEIGHT_BYTES,
     [b"x" * (WEIGHT_MAX * WEIGHT_BYTES // 2)] * 9,
+    "x" * 9 * WEIGHT_MAX * WEIGHT_BYTES,
+    ["x" * 5 * WEIGHT_BYTES] * WEIGHT_MAX,
+    Verbatim(b"x" * 9 * WEIGHT_MAX * WEIGHT_BYTES, "txt"),
     Encoded(encode([b"x" * 9 * WEIGHT_MAX * WEIGHT_BYTES], False)),
 ]
 
