@@ -114,6 +114,7 @@ class Session(Connection):
         "_scheduled",
         "_slots",
         "_unread",
+        "_untaken_bytes",
         "address",
         "authenticated",
         "busy",
@@ -186,7 +187,10 @@ class Session(Connection):
         """What is left of replies that are too long to be encoded at once."""
 
         self._pieces_ms = 0
-        """When the client last took one of these."""
+        """When the client last took something of these."""
+
+        self._untaken_bytes = 0
+        """What of them was kept then."""
 
     # ---- bytes in
 
@@ -520,6 +524,7 @@ class Session(Connection):
         """One at each pass, for others have their turn between them, and once the client has taken the last. What it
         sends meanwhile waits."""
         if self.has_kept:
+            self._untaken_bytes = self.out_bytes
             return None  # until `on_drained`
         piece = next(pieces, None)
         if piece is None:
@@ -613,7 +618,10 @@ class Session(Connection):
 
     def poll_parked(self) -> None:
         if self._pieces is not None:
-            if self.server.now_ms() - self._pieces_ms > STALLED_MS:
+            now_ms = self.server.now_ms()
+            if self.out_bytes != self._untaken_bytes:
+                self._pieces_ms, self._untaken_bytes = now_ms, self.out_bytes
+            elif now_ms - self._pieces_ms > STALLED_MS:
                 self.server.stats.output_buffer_limit_disconnections += 1
                 self.close(
                     "output buffer limit reached: the client reads too slowly, for ten seconds nothing of a huge reply"

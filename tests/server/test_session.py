@@ -204,6 +204,25 @@ def test_a_client_that_takes_nothing_of_a_huge_reply_is_cut_off(
     assert not cluster.server.parked
 
 
+def test_a_client_that_takes_a_huge_reply_byte_by_byte_is_not(
+    make_cluster: Callable[..., Cluster], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor on a line where a piece takes longer than that."""
+    cluster = make_cluster()
+    desk, client = Desk(cluster, monkeypatch), cluster.connect()
+    client.send(b"get a".split())
+    desk.take().answer([b"x" * 4_000_000] * 9)
+    cluster.run()
+    kept = client.session.out_bytes
+    for _ in range(5):
+        assert client.receive_bytes(300_000)
+        cluster.advance(STALLED_MS * 3 // 4, step_ms=STALLED_MS // 4)
+    assert not client.session.closed
+    assert client.session.out_bytes < kept
+    cluster.advance(STALLED_MS * 2, step_ms=STALLED_MS // 4)
+    assert client.session.closed
+
+
 def test_a_chunk_is_bounded(make_cluster: Callable[..., Cluster], monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = make_cluster(client_turn_commands_max="3")
     desk, client = Desk(cluster, monkeypatch), cluster.connect()
