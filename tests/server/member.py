@@ -13,7 +13,7 @@ from __future__ import annotations
 import socket
 from random import Random
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 
 from raftkv import config
 from raftkv.raft.membership import Membership
@@ -27,7 +27,10 @@ from raftkv.server.session import Session
 from raftkv.settings import Settings
 from raftkv.storage.memory import MemoryLogStore
 from raftkv.storage.memory_snapshots import MemorySnapshotStore
+from raftkv.wire.peer import PeerMessage
 from tests.support.redis_server import encode_command, read_reply
+
+M = TypeVar("M", bound=PeerMessage)
 
 CLUSTER_ID = "00c0ffee00c0ffee"
 
@@ -117,6 +120,25 @@ class Cluster:
                     replica.on_quiet()
                 busy = any(replica.wants_turn for replica in self.replicas.values())
 
+    def step(self) -> None:
+        """One pass of the hub, and what follows from it."""
+        self.hub._pass(0.0)
+        for number, replica in self.replicas.items():
+            self._turn(number, replica)
+
+    def noted(self, receiver: int, kind: type[M]) -> list[M]:
+        """The messages of that kind that member `receiver` gets from now on."""
+        seen: list[M] = []
+        on_message = self.replicas[receiver].on_message
+
+        def note(sender: int, message: PeerMessage) -> None:
+            if isinstance(message, kind):
+                seen.append(message)
+            on_message(sender, message)
+
+        self.replicas[receiver].on_message = note  # type: ignore[method-assign]
+        return seen
+
     def _turn(self, number: int, replica: Replica) -> bool:
         if not replica.needs_turn:
             return False
@@ -162,8 +184,12 @@ class Client:
         self.session: Session = list(cluster.server.sessions.values())[-1]
 
     def send(self, *commands: list[bytes]) -> None:
-        self._socket.sendall(b"".join(map(encode_command, commands)))
+        self.post(*commands)
         self._cluster.run()
+
+    def post(self, *commands: list[bytes]) -> None:
+        """Send without anybody looking at it yet."""
+        self._socket.sendall(b"".join(map(encode_command, commands)))
 
     def call(self, *words: bytes) -> Any:
         self.send(list(words))
@@ -186,7 +212,9 @@ class Client:
         received = bytearray()
         while len(received) < count:
             self._cluster.run()
-            received += self._socket.recv(min(65536, count - len(received)))
+            taken = self._socket.recv(min(65536, count - len(received)))
+            assert taken, "closed"
+            received += taken
         return bytes(received)
 
     @property

@@ -9,7 +9,7 @@ import pytest
 
 from raftkv.machines.replies import OK, Error
 from raftkv.raft.messages import RaftMessage
-from raftkv.wire.peer import Forward, ForwardReply, PeerMessage
+from raftkv.wire.peer import Forward, ForwardReply
 from tests.server.member import Client, Cluster
 
 NO_LEADER = "CLUSTERDOWN No leader is known; the command was not carried out, try again later"
@@ -28,16 +28,7 @@ def client(three: Cluster) -> Client:
 
 def forwarded(three: Cluster) -> list[Forward]:
     """What the second member asks the leader from now on."""
-    seen: list[Forward] = []
-    on_message = three.replicas[1].on_message
-
-    def note(sender: int, message: PeerMessage) -> None:
-        if isinstance(message, Forward):
-            seen.append(message)
-        on_message(sender, message)
-
-    three.replicas[1].on_message = note  # type: ignore[method-assign]
-    return seen
+    return three.noted(1, Forward)
 
 
 def test_reads_are_answered_here_and_only_the_index_is_asked_for(three: Cluster, client: Client) -> None:
@@ -51,7 +42,7 @@ def test_reads_are_answered_here_and_only_the_index_is_asked_for(three: Cluster,
 def test_many_clients_wait_for_one_question(three: Cluster) -> None:
     clients = [three.connect() for _ in range(10)]
     for each in clients:
-        each._socket.sendall(b"*2\r\n$3\r\nGET\r\n$1\r\na\r\n")
+        each.post([b"GET", b"a"])
     seen = forwarded(three)
     three.run()
     assert [each.receive() for each in clients] == [None] * 10

@@ -14,7 +14,7 @@ from raftkv.machines.replies import OK, Error, Simple
 from raftkv.replica.forwarding import REPLY_TOO_LARGE, Forwarder
 from raftkv.replica.work import OUTCOME_UNKNOWN, Work
 from raftkv.wire import resp_encode
-from raftkv.wire.peer import ForwardReply, PeerMessage
+from raftkv.wire.peer import ForwardReply
 from tests.server.member import Client, Cluster
 
 ITEMS = [b"item:%d" % number for number in range(100)]
@@ -43,15 +43,17 @@ def fill(client: Client) -> None:
 
 def answers(cluster: Cluster) -> list[ForwardReply]:
     """What the leader answers the second member from now on."""
-    seen: list[ForwardReply] = []
-    on_message = cluster.replicas[2].on_message
+    return cluster.noted(2, ForwardReply)
 
-    def note(sender: int, message: PeerMessage) -> None:
-        if isinstance(message, ForwardReply):
-            seen.append(message)
-        on_message(sender, message)
 
-    cluster.replicas[2].on_message = note  # type: ignore[method-assign]
+def begin(cluster: Cluster, client: Client) -> list[ForwardReply]:
+    """Ask the second member for a huge reply, until it has the first piece. Returns what it gets."""
+    fill(client)
+    seen = answers(cluster)
+    client.post([b"LPOP", b"l", b"90"])
+    while not seen:
+        cluster.step()
+    assert seen[0].unfinished
     return seen
 
 
@@ -84,15 +86,8 @@ def test_a_follower_is_sent_pieces(follower: Cluster) -> None:
 
 def test_other_forwards_are_answered_between_the_pieces(follower: Cluster) -> None:
     one, other = follower.connect(), follower.connect()
-    fill(one)
-    seen = answers(follower)
-    one._socket.sendall(b"*3\r\n$4\r\nLPOP\r\n$1\r\nl\r\n$2\r\n90\r\n")
-    while not seen:
-        follower.hub._pass(0.0)
-        for number, replica in follower.replicas.items():
-            follower._turn(number, replica)
-    assert seen[0].unfinished
-    other._socket.sendall(b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n1\r\n")
+    seen = begin(follower, one)
+    other.post([b"SET", b"a", b"1"])
     assert other.receive_bytes(5) == b"+OK\r\n"
     assert one.receive() == ITEMS[:90]
     [of_other] = {message.request_id for message in seen} - {seen[0].request_id}
@@ -113,14 +108,7 @@ def test_one_that_is_too_large_is_so_in_pieces_too(make_cluster: Callable[..., C
 
 def test_the_link_is_lost_between_the_pieces(follower: Cluster) -> None:
     client = follower.connect()
-    fill(client)
-    seen = answers(follower)
-    client._socket.sendall(b"*3\r\n$4\r\nLPOP\r\n$1\r\nl\r\n$2\r\n90\r\n")
-    while not seen:
-        follower.hub._pass(0.0)
-        for number, replica in follower.replicas.items():
-            follower._turn(number, replica)
-    assert seen[-1].unfinished
+    begin(follower, client)
     follower.replicas[1].on_link_down(2)
     follower.replicas[2].on_link_down(1)
     follower.run()

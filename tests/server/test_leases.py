@@ -9,7 +9,6 @@ import pytest
 from raftkv.machines.replies import OK, Error
 from raftkv.raft.messages import Heartbeat
 from raftkv.raft.roles import Role
-from raftkv.wire.peer import PeerMessage
 from tests.server.member import Client, Cluster
 
 
@@ -40,17 +39,9 @@ def client(three: Cluster) -> Client:
 
 def test_a_read_by_lease_asks_nobody(three: Cluster, client: Client) -> None:
     assert client.ask("SET a 1") == OK
-    seen: list[PeerMessage] = []
-    for number in (2, 3):
-        on_message = three.replicas[number].on_message
-
-        def note(sender: int, message: PeerMessage, on_message: Callable[..., None] = on_message) -> None:
-            seen.append(message)
-            on_message(sender, message)
-
-        three.replicas[number].on_message = note  # type: ignore[method-assign]
+    seen = [three.noted(number, Heartbeat) for number in (2, 3)]
     assert client.ask("GET a") == b"1"
-    assert not [message for message in seen if isinstance(message, Heartbeat)]
+    assert seen == [[], []]
 
 
 def test_without_its_lease_it_asks_and_answers_nothing_while_cut_off(three: Cluster, client: Client) -> None:
