@@ -6,6 +6,7 @@ by bit or never. Its state, down to the order of members, must be that of the ot
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from itertools import islice
 from random import Random
@@ -59,6 +60,15 @@ def walks_in(reply: Any) -> int:
 
 def order_of(client: MachineClient, key: bytes) -> list[bytes]:
     return list(client.machine.space.databases[0].values[key].pieces())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_is_left() -> Iterator[None]:
+    """Tests elsewhere count what waits to be freed."""
+    yield
+    gc.collect()
+    while graveyard.members_waiting():
+        graveyard.free_some()
 
 
 @pytest.fixture(scope="module")
@@ -178,6 +188,26 @@ def test_readers_change_nothing_and_see_no_change(seed: int) -> None:
     assert not any(isinstance(value.members, Overlay) for key, value in values.items() if key[:1] in b"shz")
     assert sum(read.machine.digests()) == sum(alone.machine.digests())
     assert {key: order_of(read, key) for key in values} == {key: order_of(alone, key) for key in values}
+
+
+def test_all_keys_are_walked_while_they_change_and_a_snapshot_begins() -> None:
+    client = MachineClient()
+    client.call(b"MSET", *(word for name in NAMES for word in (name, b"1")))
+    replies = [client.call(b"KEYS", b"*")]
+    client.call(b"DEL", *NAMES[:5000])
+    client.call(b"MSET", b"new", b"1", NAMES[0], b"2")
+    replies.append(client.call(b"KEYS", b"*"))
+    assert [list(reply) for reply in replies] == [NAMES, [*NAMES[5000:], b"new", NAMES[0]]]
+    digest = sum(client.machine.digests())
+    walk = client.machine.digests()
+    total = next(walk)
+    assert not isinstance(client.call(b"KEYS", b"*"), Walk)
+    client.call(b"FLUSHALL")
+    assert (total + sum(walk)) % (1 << 256) == digest % (1 << 256)
+    assert [len(list(reply)) for reply in replies] == [len(NAMES), len(NAMES) - 5000 + 2]
+    replies.clear()
+    client.call(b"SET", b"a", b"1")
+    assert type(client.machine.space.databases[0].values) is dict
 
 
 def test_what_is_read_and_deleted_is_freed_some_at_a_time_when_it_was_read() -> None:

@@ -106,7 +106,7 @@ class Space:
         budget = MERGE_KEYS_MAX
         for database in self.databases:
             budget = database.merge(budget)
-        self.is_merging = budget == 0
+        self.is_merging = any(isinstance(database.values, Overlay) for database in self.databases)
 
     def frozen(self, collection: C) -> C:
         """What `collection` is now, to be read only, whatever becomes of it: even a large one costs next to nothing.
@@ -319,6 +319,17 @@ class Database:
             self.plain = False
         return self.index
 
+    def walk_names(self) -> Walk | None:
+        """All keys, for a reply. None: they must be listed, since some are overdue, or a snapshot walks them."""
+        if self.overdue or self.kept is not None:
+            return None
+        if isinstance(self.values, dict):
+            self.values = Overlay(self.values)
+            self.space.is_merging = True
+        assert isinstance(self.values, Overlay)
+        names = self.values.view()
+        return Walk(len(names), lambda: names)
+
     # Watched keys
 
     def watch(self, key: bytes) -> None:
@@ -351,9 +362,12 @@ class Database:
         dict, all of the values, keeps its keys until `thaw`. Both belong to the contents, not to the number: SWAPDB
         takes them along, FLUSHDB leaves them to the snapshot."""
         values = self.values
-        if isinstance(values, Overlay):  # of a snapshot that was given up just now
-            values.merge(len(values.base) + len(values))
-            values = values.base
+        if isinstance(values, Overlay):
+            if values.holders:  # a reply with all keys is still leaving
+                values = dict(values)
+            else:
+                values.merge(len(values.base) + len(values))
+                values = values.base
         assert isinstance(values, dict)
         self.kept = Kept()
         self.values = Overlay(values)

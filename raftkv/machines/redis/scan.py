@@ -13,7 +13,7 @@ from raftkv.machines.redis.glob import glob_matcher
 from raftkv.machines.redis.keyed import Keyed
 from raftkv.machines.redis.refusals import SYNTAX, Refused
 from raftkv.machines.redis.rows import ALL_SHARDS, OPTIONAL, argument, row
-from raftkv.machines.redis.values import type_name
+from raftkv.machines.redis.values import LISTED_MAX, type_name
 from raftkv.machines.replies import Error, Reply, own
 
 K = TypeVar("K", bound=Keyed[Any])
@@ -30,6 +30,8 @@ _CURSOR_MAX: Final = 2**64 - 1
 
 def keys(db: Database, argv: list[bytes]) -> Reply:
     pattern = argv[1]
+    if pattern == b"*" and len(db.values) > LISTED_MAX and (names := db.walk_names()) is not None:
+        return names
     found = list(db.values) if pattern == b"*" else list(filter(glob_matcher(pattern), db.values))
     return [name for name in found if not db.is_due(name)] if db.overdue else own(found)
 
