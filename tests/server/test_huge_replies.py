@@ -4,7 +4,7 @@ and another member.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -14,7 +14,9 @@ from raftkv.machines.interface import Kind
 from raftkv.machines.replies import OK, Error, Simple
 from raftkv.replica.forwarding import REPLY_TOO_LARGE, Answer, Forwarder, RemoteSink, Slices
 from raftkv.replica.work import OUTCOME_UNKNOWN, Work
-from raftkv.wire import resp_encode
+from raftkv.server import execution
+from raftkv.server.transaction import QUEUED
+from raftkv.wire import resp_encode, resp_split
 from raftkv.wire.peer import ForwardReply
 from raftkv.wire.resp_encode import encode
 from tests.server.member import Client, Cluster
@@ -26,6 +28,7 @@ ITEMS = [b"item:%d" % number for number in range(100)]
 def small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resp_encode, "WEIGHT_MAX", 40)
     monkeypatch.setattr(resp_encode, "_ITEMS_AT_ONCE", 10)
+    monkeypatch.setattr(resp_split, "_VALUES_AT_ONCE", 10)
 
 
 @pytest.fixture(params=[1, 2], ids=["leader", "follower"])
@@ -73,6 +76,70 @@ def test_within_exec_with_the_connections_own_commands(cluster: Cluster) -> None
     fill(client)
     queue = ["PING", "MULTI", "ECHO a", "LRANGE l 0 -1", "PING", "LPOP l 100", "ECHO b", "EXEC", "EXISTS l"]
     assert client.pipeline(*queue)[-2:] == [[b"a", ITEMS, Simple("PONG"), ITEMS, b"b"], 0]
+
+
+def test_a_follower_walks_it_piece_by_piece(follower: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[bytes] = []
+
+    def noted(encoded: bytes, slots: list[bytes | None]) -> Iterator[bytes]:
+        for piece in resp_split.interleaved(encoded, slots):
+            made.append(piece)
+            yield piece
+
+    monkeypatch.setattr(execution, "interleaved", noted)
+    client, other = follower.connect(), follower.connect()
+    fill(client)
+    client.post([b"PING"], [b"MULTI"], [b"ECHO", b"a"], [b"LPOP", b"l", b"100"], [b"EXEC"])
+    for _ in range(100):
+        follower.step()
+        if made:
+            break
+    assert len(made) == 2
+    while client.session.busy:
+        before = len(made)
+        other.post([b"PING"])
+        follower.step()
+        assert other.receive() == Simple("PONG")
+        assert len(made) <= before + 1
+    assert len(made) > 5
+    assert [client.receive() for _ in range(5)] == [Simple("PONG"), OK, QUEUED, QUEUED, [b"a", ITEMS]]
+    assert not follower.server.parked
+
+
+def test_hidden_replies_to_such_an_exec(cluster: Cluster) -> None:
+    client = cluster.connect()
+    fill(client)
+    queue = [b"MULTI", b"PING", b"LPOP l 100", b"CLIENT REPLY SKIP", b"SELECT 3", b"EXEC"]
+    client.send([b"CLIENT", b"REPLY", b"OFF"], *map(bytes.split, queue))
+    assert client.is_silent
+    assert client.pipeline("CLIENT REPLY ON", "PING") == [OK, Simple("PONG")]
+    assert client.session.db == 3
+
+
+def test_hello_within_such_an_exec(cluster: Cluster) -> None:
+    """What comes before it, and what the machine answers, is as RESP2 has it."""
+    client = cluster.connect()
+    fill(client)
+    client.call(b"HSET", b"h", b"a", b"1")
+    queue = ["MULTI", "LPOP l 100", "COMMAND DOCS nosuch", "HELLO 3", "HGETALL h", "COMMAND DOCS nosuch", "EXEC"]
+    [items, none, _, pairs, no_docs] = client.pipeline(*queue)[-1]
+    assert (items, none, pairs, no_docs) == (ITEMS, [], [b"a", b"1"], {})
+    assert client.ask("HGETALL h") == {b"a": b"1"}
+
+
+def test_the_client_goes_away_before_its_huge_reply(cluster: Cluster) -> None:
+    client = cluster.connect()
+    fill(client)
+    client.post([b"MULTI"], [b"LPOP", b"l", b"50"], [b"SELECT", b"3"], [b"EXEC"])
+    other = cluster.connect()
+    other.post([b"LPOP", b"l", b"50"])
+    cluster.hub._pass(0.0)
+    for one in (client, other):
+        assert one.session.busy
+        one.session.close("test")
+    cluster.run()
+    assert not cluster.server.parked
+    assert client.session.db == 0
 
 
 def test_a_follower_is_sent_pieces(follower: Cluster) -> None:
