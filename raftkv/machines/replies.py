@@ -7,7 +7,8 @@ set or frozenset never (their order is not deterministic). What Python has no wo
 
 from __future__ import annotations
 
-from typing import Final, cast
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final, cast
 
 import msgspec
 
@@ -28,16 +29,40 @@ class NullArray(msgspec.Struct, frozen=True, gc=False):
     """RESP2's ``*-1`` (RESP3: the one null). Redis answers it where an array was asked for."""
 
 
+class Walk:
+    """An array (or what is in a SetReply, Map or Pairs) of so many items that to list them would stop everybody: they
+    are taken one by one while the reply leaves. It must give the same items each time, whatever becomes of the state
+    meanwhile."""
+
+    __slots__ = ("_begin", "_count")
+
+    def __init__(self, count: int, begin: Callable[[], Iterable[Any]]) -> None:
+        self._count = count
+        self._begin = begin
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._begin())
+
+
 class SetReply(msgspec.Struct, frozen=True, gc=False):
     """A RESP3 set (RESP2: array). The order of `items` is the machine's and must be deterministic."""
 
-    items: list[Reply]
+    items: list[Reply] | Walk
+
+
+class Map(msgspec.Struct, frozen=True, gc=False):
+    """As a dict, of pairs that are walked."""
+
+    items: Walk
 
 
 class Pairs(msgspec.Struct, frozen=True, gc=False):
     """Pairs, such as members with their scores. RESP3: an array of arrays of two; RESP2: one flat array."""
 
-    items: list[tuple[Reply, Reply]]
+    items: list[tuple[Reply, Reply]] | Walk
 
 
 class Verbatim(msgspec.Struct, frozen=True, gc=False):
@@ -78,7 +103,9 @@ Reply = (
     | Simple
     | Error
     | NullArray
+    | Walk
     | SetReply
+    | Map
     | Pairs
     | Verbatim
     | SpelledDouble

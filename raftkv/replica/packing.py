@@ -16,6 +16,7 @@ from raftkv.machines.replies import (
     NULL_ARRAY,
     OK,
     Error,
+    Map,
     NullArray,
     Pairs,
     Push,
@@ -24,6 +25,7 @@ from raftkv.machines.replies import (
     Simple,
     SpelledDouble,
     Verbatim,
+    Walk,
 )
 
 NO_REPLY: Final = Error("ERR the machine answered with what is no reply; what the command did stands")
@@ -49,10 +51,11 @@ def _plain(reply: Reply) -> Any:
         return int(reply) if _INT_MIN <= reply <= _INT_MAX else Ext(_LARGE, b"%d" % reply)
     if isinstance(reply, str):
         return Ext(_TEXT, _bytes(reply))
-    if isinstance(reply, list):
+    if isinstance(reply, list | Walk):
         return [_plain(item) for item in reply]
-    if isinstance(reply, dict):
-        return {key: _plain(value) for key, value in reply.items()}
+    if isinstance(reply, dict | Map):
+        pairs = reply.items() if isinstance(reply, dict) else reply.items
+        return {key: _plain(value) for key, value in pairs}
     writer = _WRITERS.get(type(reply))
     if writer is None:
         raise TypeError(f"{type(reply).__name__} is not a reply value")
@@ -71,7 +74,7 @@ _WRITERS: Final[dict[type, Callable[[Any], Ext]]] = {
     Simple: lambda reply: Ext(_SIMPLE, _bytes(reply.text)),
     Error: lambda reply: Ext(_ERROR, _bytes(reply.text)),
     NullArray: lambda reply: Ext(_NULL_ARRAY, b""),  # noqa: ARG005
-    SetReply: lambda reply: Ext(_SET, pack(reply.items)),
+    SetReply: lambda reply: Ext(_SET, pack([*reply.items])),
     Verbatim: lambda reply: Ext(_VERBATIM, reply.format.encode() + b"\0" + reply.text),
     SpelledDouble: lambda reply: Ext(_DOUBLE, reply.text),
     Push: lambda reply: Ext(_PUSH, pack(reply.items)),

@@ -21,6 +21,7 @@ from raftkv.machines.replies import (
     OK,
     Encoded,
     Error,
+    Map,
     NullArray,
     Pairs,
     Push,
@@ -29,6 +30,7 @@ from raftkv.machines.replies import (
     Simple,
     SpelledDouble,
     Verbatim,
+    Walk,
 )
 
 WEIGHT_MAX: Final = 32768
@@ -273,7 +275,7 @@ _Parts = tuple[bytes, int, Iterable[Any]]
 """Of a container: its header, what its items weigh at the least, and these."""
 
 
-def _list_parts(reply: list[Reply], _resp3: bool) -> _Parts:
+def _list_parts(reply: list[Reply] | Walk, _resp3: bool) -> _Parts:
     return b"*%d\r\n" % len(reply), len(reply), reply
 
 
@@ -295,14 +297,19 @@ def _pairs_parts(reply: Pairs, resp3: bool) -> _Parts:
 
 
 def _dict_parts(reply: dict[bytes, Reply], resp3: bool) -> _Parts:
-    count = len(reply)
+    return _map_parts(len(reply), reply.items(), resp3)
+
+
+def _map_parts(count: int, pairs: Iterable[tuple[Any, Any]], resp3: bool) -> _Parts:
     header = b"%%%d\r\n" % count if resp3 else b"*%d\r\n" % (2 * count)
-    return header, 2 * count, chain.from_iterable(reply.items())
+    return header, 2 * count, chain.from_iterable(pairs)
 
 
 _CONTAINERS: Final[dict[type, Callable[[Any, bool], _Parts]]] = {
     list: _list_parts,
+    Walk: _list_parts,
     dict: _dict_parts,
+    Map: lambda reply, resp3: _map_parts(len(reply.items), reply.items, resp3),
     SetReply: _set_parts,
     Pairs: _pairs_parts,
     Push: _push_parts,

@@ -20,7 +20,7 @@ class Names(Keyed[None]):
     encoding = "plain"
 
     def copy(self) -> Self:
-        return type(self)(self.members.copy(), is_compact=self.is_compact)
+        return type(self)(dict(self.members), is_compact=self.is_compact)
 
     def digest_parts(self) -> list[bytes]:
         return sorted(self.members)

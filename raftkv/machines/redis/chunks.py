@@ -4,23 +4,20 @@ A Python list moves all elements for each one that comes or goes at its front; a
 So elements lie in chunks of at most CHUNK_MAX. At the ends only one chunk is touched. An index is found by adding up
 the lengths of chunks from the nearer end: 40 microseconds for the middle of a million elements.
 
-A copy shares the chunks, and each of the two copies a chunk before it changes it. To copy all elements would touch each
-of them for its reference count: 60 milliseconds for a million, when a write meets a snapshot.
+A copy, also of a part, shares the chunks but those at its ends; each of the two copies a chunk before it changes it.
+To copy all elements would touch each of them for its reference count: 60 milliseconds for a million.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
-from sys import getrefcount
 from typing import Final
 
 from raftkv.machines.redis.graveyard import bury_parts
 from raftkv.machines.redis.sizes import block_bytes
 
 CHUNK_MAX: Final = 512
-_ALONE: Final = 3
-"""References to a chunk that one list alone has, seen from a loop over its chunks."""
 
 _Chunk = list[bytes]
 
@@ -37,14 +34,15 @@ class Chunks:
             self._chunks.append(chunk)
         self._length = sum(map(len, self._chunks))
         self._shared: set[int] | None = None
-        """Ids of chunks that a copy may have too. An empty set would take up as much as a short list."""
+        """Ids of chunks that a copy may have too. An empty set would take up as much as a short list; so would, in the
+        end, ids of chunks that are gone."""
 
     def __len__(self) -> int:
         return self._length
 
     def __del__(self, bury_parts: Callable[[list[_Chunk]], None] = bury_parts) -> None:
         # Bound early: at the end of the process the module's names may be gone.
-        bury_parts([chunk for chunk in self._chunks if getrefcount(chunk) == _ALONE])  # others: a copy has them too
+        bury_parts(self._chunks)
 
     def __iter__(self) -> Iterator[bytes]:
         return chain.from_iterable(self._chunks)
@@ -53,12 +51,24 @@ class Chunks:
         return chain.from_iterable(map(reversed, reversed(self._chunks)))
 
     def copy(self) -> Chunks:
-        copied = Chunks()
-        copied._chunks = self._chunks.copy()
-        copied._length = self._length
-        self._shared = set(map(id, self._chunks))
-        copied._shared = self._shared.copy()
-        return copied
+        return self.part(0, self._length) if self._length else Chunks()
+
+    def part(self, start: int, stop: int) -> Chunks:
+        """A list of its own with what `range` would give."""
+        part = Chunks()
+        part._chunks = self._cut(*self._find(start), *self._find(stop - 1))
+        part._length = stop - start
+        if shared := set(map(id, part._chunks[1:-1])):
+            part._shared = shared
+            self._shared = shared if self._shared is None else self._shared | shared
+        return part
+
+    def _cut(self, first: int, place: int, last: int, last_place: int) -> list[_Chunk]:
+        """The chunks from one element to another one, those at the ends as lists of their own."""
+        kept = self._chunks[first : last + 1]
+        kept[-1] = kept[-1][: last_place + 1]
+        kept[0] = kept[0][place:]
+        return kept
 
     def _own(self, number: int) -> _Chunk:
         """The chunk, to be changed."""
@@ -135,13 +145,12 @@ class Chunks:
         """Keep what `range` would give."""
         first, place = self._find(start)
         last, last_place = self._find(stop - 1)
-        kept = self._chunks[first : last + 1]
-        gone = self._chunks[:first] + self._chunks[last + 1 :]
-        kept[-1] = kept[-1][: last_place + 1]
-        kept[0] = kept[0][place:]
-        self._chunks = kept
+        gone = self._chunks[: first + 1] + self._chunks[last:]
+        self._chunks = self._cut(first, place, last, last_place)
         self._length = stop - start
-        bury_parts([chunk for chunk in gone if not self._shared or id(chunk) not in self._shared])
+        if self._shared:
+            self._shared.difference_update(map(id, gone))
+        bury_parts(gone)
 
     def remove(self, element: bytes, most: int, *, from_right: bool) -> int:
         """Take out elements that equal `element`, `most` at most; returns how many."""

@@ -23,10 +23,10 @@ values (overlay.py).
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import Callable, Iterable, MutableMapping
 from heapq import heapify, heappop, heappush, heapreplace
 from random import Random
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from raftkv.machines.interface import Context
 from raftkv.machines.redis.graveyard import bury, free_some
@@ -36,6 +36,7 @@ from raftkv.machines.redis.refusals import WRONG_TYPE, Refused
 from raftkv.machines.redis.thresholds import Thresholds
 from raftkv.machines.redis.values import Collection, Value
 from raftkv.machines.redis.watches import Watches
+from raftkv.machines.replies import Walk
 
 C = TypeVar("C", bound=Collection)
 
@@ -58,6 +59,7 @@ class Space:
     """
 
     __slots__ = (
+        "_frozen",
         "chance_counter",
         "clock_ms",
         "databases",
@@ -73,6 +75,9 @@ class Space:
         self.clock_ms = 0
         self.chance_counter = 0
         self.is_merging = False
+        self._frozen: dict[int, Collection] = {}
+        """By their ids: those that may keep changes aside."""
+
         self.thresholds = Thresholds()
         self.entry: Context | None = None
         self.watches = Watches(databases)
@@ -85,6 +90,8 @@ class Space:
         free_some()
         if self.is_merging:
             self.merge()
+        if self._frozen:
+            self._thaw()
         if self.watches.count and self.watches.end(now_ms):
             for database in self.databases:
                 database.look_around()
@@ -100,6 +107,23 @@ class Space:
         for database in self.databases:
             budget = database.merge(budget)
         self.is_merging = budget == 0
+
+    def frozen(self, collection: C) -> C:
+        """What `collection` is now, to be read only, whatever becomes of it: even a large one costs next to nothing.
+        Let go of it when it is read, for meanwhile changes of the collection are kept aside."""
+        self._frozen[id(collection)] = collection
+        return collection.frozen()
+
+    def walk(self, collection: C, count: int, take: Callable[[C], Iterable[Any]]) -> Walk:
+        """For a reply: the `count` items that `take` finds in what `collection` is now."""
+        frozen = self.frozen(collection)
+        return Walk(count, lambda: take(frozen))
+
+    def _thaw(self) -> None:
+        """Carry a slice of what they have kept aside to where it belongs."""
+        for number, collection in list(self._frozen.items()):
+            if collection.thaw(MERGE_KEYS_MAX):
+                del self._frozen[number]
 
     def next_deadline_ms(self) -> int | None:
         """The earliest deadline of any key; in the past when a sweep left something over."""
@@ -333,20 +357,21 @@ class Database:
         assert isinstance(values, dict)
         self.kept = Kept()
         self.values = Overlay(values)
+        self.values.holders = 1
         self.plain = False
         return values, self.kept
 
     def thaw(self) -> None:
         """The keys are listed: the changes may go into the dict."""
         if isinstance(self.values, Overlay):
-            self.values.thaw()
+            self.values.holders = 0
             self.space.is_merging = True
 
     def merge(self, budget: int) -> int:
         """Carry at most `budget` changes from the overlay into the dict, which takes its place back after the last of
         them; returns what is left of it."""
         values = self.values
-        if isinstance(values, Overlay) and values.is_thawed:
+        if isinstance(values, Overlay) and not values.holders:
             budget = values.merge(budget)
             if budget:
                 self.values = values.base
@@ -361,7 +386,7 @@ class Database:
         kept = self.kept
         if kept is None or key in kept.values or (value := self.values.get(key)) is None:
             return
-        kept.values[key] = value if isinstance(value, bytes) else value.copy()
+        kept.values[key] = value if isinstance(value, bytes) else self.space.frozen(value)
         if (deadline_ms := self.expires.get(key)) is not None:
             kept.deadlines[key] = deadline_ms
 

@@ -9,6 +9,7 @@ One for the process, not for each machine: a finalizer knows no machine. It is n
 
 from __future__ import annotations
 
+from sys import getrefcount
 from typing import Any, Final
 
 LARGE_MEMBERS: Final = 4096
@@ -27,9 +28,23 @@ def bury(container: dict[Any, Any] | list[Any]) -> None:
 
 
 def bury_parts(parts: list[list[Any]]) -> None:
-    """The same for one that lies in many lists."""
-    if len(parts) > 1 and sum(map(len, parts)) > LARGE_MEMBERS:
-        _waiting.extend(parts)
+    """The same for one that lies in many lists: those of them that nobody else has too."""
+    if len(parts) > 1:
+        ending = _not_shared(parts)
+        if sum(map(len, ending)) > LARGE_MEMBERS:
+            _waiting.extend(ending)
+
+
+def _not_shared(parts: list[list[Any]]) -> list[list[Any]]:
+    return [part for part, references in _references(parts) if references == _ALONE]
+
+
+def _references(parts: list[list[Any]]) -> list[tuple[list[Any], int]]:
+    return [(part, getrefcount(part)) for part in parts]
+
+
+_ALONE: Final = _references([[]])[0][1]
+"""Counted, as it is not the same for each version of Python."""
 
 
 def free_some() -> None:

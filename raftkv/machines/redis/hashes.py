@@ -20,7 +20,8 @@ from raftkv.machines.redis.rows import MULTIPLE, OPTIONAL, argument, flag, key, 
 from raftkv.machines.redis.scan import scan_members
 from raftkv.machines.redis.sizes import block_bytes
 from raftkv.machines.redis.thresholds import Thresholds
-from raftkv.machines.replies import OK, Error, Pairs, Reply, own, wrong_arity
+from raftkv.machines.redis.values import LISTED_MAX
+from raftkv.machines.replies import OK, Error, Map, Pairs, Reply, Walk, own, wrong_arity
 
 _COMPACT: Final = b"listpack"
 _VALUE_NOT_AN_INTEGER: Final = Error("ERR hash value is not an integer")
@@ -50,7 +51,7 @@ class Hash(Keyed[bytes]):
         return is_new
 
     def copy(self) -> Self:
-        return type(self)(self.members.copy(), is_compact=self.is_compact)
+        return type(self)(dict(self.members), is_compact=self.is_compact)
 
     def digest_parts(self) -> Iterator[bytes]:
         yield self.encoding.encode()
@@ -206,17 +207,33 @@ def hexists(db: Database, argv: list[bytes]) -> Reply:
 
 def hkeys(db: Database, argv: list[bytes]) -> Reply:
     found = db.peek_as(argv[1], Hash)
-    return [] if found is None else list(found.members)
+    if found is None:
+        return []
+    if len(found) > LISTED_MAX:
+        return db.space.walk(found, len(found), lambda frozen: frozen.members)
+    return list(found.members)
 
 
 def hvals(db: Database, argv: list[bytes]) -> Reply:
     found = db.peek_as(argv[1], Hash)
-    return [] if found is None else list(found.members.values())
+    if found is None:
+        return []
+    if len(found) > LISTED_MAX:
+        return db.space.walk(found, len(found), lambda frozen: (value for _, value in frozen.members.items()))
+    return list(found.members.values())
 
 
 def hgetall(db: Database, argv: list[bytes]) -> Reply:
     found = db.peek_as(argv[1], Hash)
-    return {} if found is None else dict(found.members)
+    if found is None:
+        return {}
+    if len(found) > LISTED_MAX:
+        return Map(_all(db, found))
+    return dict(found.members)
+
+
+def _all(db: Database, found: Hash) -> Walk:
+    return db.space.walk(found, len(found), lambda frozen: frozen.members.items())
 
 
 def hscan(db: Database, argv: list[bytes]) -> Reply:
@@ -239,6 +256,8 @@ def hrandfield(db: Database, argv: list[bytes]) -> Reply:
     found = db.peek_as(argv[1], Hash)
     if found is None:
         return []
+    if count >= len(found) > LISTED_MAX:
+        return Pairs(_all(db, found)) if with_values else db.space.walk(found, len(found), lambda each: each.members)
     chance = db.space.read_random()
     fields = found.sample(chance, count) if count >= 0 else [found.draw(chance) for _ in range(-count)]
     if not with_values:

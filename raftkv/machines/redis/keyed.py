@@ -4,6 +4,9 @@ Two needs go beyond a dict: a position to continue from (HSCAN, SSCAN, ZSCAN) an
 Both are answered by an index in the order of a hash of the names (keyindex.py), made at its first use and kept up from
 then on; a compact collection answers without it, as Redis does: a scan gives all at once.
 
+Members that are walked for a reply or a snapshot stay in their dict as they are, with an `Overlay` (overlay.py) for the
+changes, until nobody walks them any more.
+
 What is drawn is a function of the members and of the chance given, never of the history of the index, which differs
 between members of the cluster: SPOP changes the state.
 """
@@ -11,15 +14,16 @@ between members of the cluster: SPOP changes the state.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, MutableMapping
 from itertools import islice
 from random import Random
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, Self, TypeVar, cast
 
 from raftkv.machines.redis.graveyard import bury
 from raftkv.machines.redis.keyindex import INDEX_BYTES, KeyIndex
+from raftkv.machines.redis.overlay import Overlay
 from raftkv.machines.redis.sizes import block_bytes
-from raftkv.machines.redis.values import Collection
+from raftkv.machines.redis.values import LISTED_MAX, Collection
 
 V = TypeVar("V")
 
@@ -37,7 +41,7 @@ class Keyed(Collection, Generic[V]):
     __slots__ = ("_index", "is_compact", "members")
 
     def __init__(self, members: dict[bytes, V] | None = None, *, is_compact: bool = True) -> None:
-        self.members: dict[bytes, V] = {} if members is None else members
+        self.members: MutableMapping[bytes, V] = {} if members is None else members
         self.is_compact = is_compact
         self._index: KeyIndex | None = None
 
@@ -45,7 +49,9 @@ class Keyed(Collection, Generic[V]):
         return len(self.members)
 
     def __del__(self, bury: Callable[[dict[Any, Any]], None] = bury) -> None:
-        bury(self.members)  # bound early: at the end of the process the module's names may be gone
+        # Bound early: at the end of the process the module's names may be gone.
+        if type(self.members) is dict:
+            bury(self.members)
 
     def put(self, name: bytes, value: V) -> None:
         """Add a member, or give it another value."""
@@ -60,6 +66,23 @@ class Keyed(Collection, Generic[V]):
         del self.members[name]
         if self._index is not None:
             self._index.discard(name)
+        return True
+
+    def frozen(self) -> Self:
+        if len(self.members) <= LISTED_MAX:
+            return self.copy()
+        if not isinstance(self.members, Overlay):
+            self.members = Overlay(cast(dict[bytes, V], self.members))
+        frozen = type(self)(is_compact=self.is_compact)
+        frozen.members = cast(MutableMapping[bytes, V], self.members.view())
+        return frozen
+
+    def thaw(self, budget: int) -> bool:
+        members = self.members
+        if isinstance(members, Overlay):
+            if members.merge(budget) == 0:
+                return False
+            self.members = members.base
         return True
 
     def page(self, cursor: int, count: int) -> tuple[int, list[bytes]]:

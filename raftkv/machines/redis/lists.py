@@ -20,8 +20,8 @@ from raftkv.machines.redis.rows import (
     row,
 )
 from raftkv.machines.redis.sizes import block_bytes
-from raftkv.machines.redis.values import Collection
-from raftkv.machines.replies import NULL_ARRAY, OK, Error, Reply, own, wrong_arity
+from raftkv.machines.redis.values import LISTED_MAX, Collection
+from raftkv.machines.replies import NULL_ARRAY, OK, Error, Reply, Walk, own, wrong_arity
 
 
 class List(Collection):
@@ -104,14 +104,29 @@ def _pop(db: Database, argv: list[bytes], *, left: bool) -> Reply:
         element = target.elements.pop_left() if left else target.elements.pop_right()
         db.settle(argv[1], target)
         return element
-    return [*_take(db, argv[1], target, count, left=left)] if count else []
+    return _take(db, argv[1], target, count, left=left) if count else []
 
 
-def _take(db: Database, name: bytes, target: List, count: int, *, left: bool) -> list[bytes]:
+def _take(db: Database, name: bytes, target: List, count: int, *, left: bool) -> list[Reply] | Walk:
+    length = len(target)
+    count = min(count, length)
+    if count > LISTED_MAX:
+        return _take_many(db, name, target, count, left=left)
     pop = target.elements.pop_left if left else target.elements.pop_right
-    taken = [pop() for _ in range(min(count, len(target)))]
+    taken = [pop() for _ in range(count)]
     db.settle(name, target)
-    return taken
+    return own(taken)
+
+
+def _take_many(db: Database, name: bytes, target: List, count: int, *, left: bool) -> Walk:
+    elements, length = target.elements, len(target)
+    taken = elements.part(0, count) if left else elements.part(length - count, length)
+    if count == length:
+        db.remove(name)
+    else:
+        elements.trim(*((count, length) if left else (0, length - count)))
+        db.touch(name)
+    return Walk(count, lambda: taken if left else reversed(taken))
 
 
 def lpop(db: Database, argv: list[bytes]) -> Reply:
@@ -140,7 +155,7 @@ def lmpop(db: Database, argv: list[bytes]) -> Reply:
     for name in names:
         target = db.fetch_as(name, List)
         if target is not None:
-            return [name, own(_take(db, name, target, most, left=left))]
+            return [name, _take(db, name, target, most, left=left)]
     return NULL_ARRAY
 
 
@@ -227,6 +242,9 @@ def lrange(db: Database, argv: list[bytes]) -> Reply:
     if found is None:
         return []
     first, behind = _range(start, stop, len(found))
+    if behind - first > LISTED_MAX:
+        part = found.elements.part(first, behind)
+        return Walk(len(part), lambda: part)
     return own(found.elements.range(first, behind)) if behind else []
 
 

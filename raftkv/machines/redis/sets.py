@@ -17,7 +17,8 @@ from raftkv.machines.redis.refusals import NOT_POSITIVE, SYNTAX
 from raftkv.machines.redis.rows import MULTIPLE, OPTIONAL, argument, key, key_spec, row
 from raftkv.machines.redis.scan import scan_members
 from raftkv.machines.redis.thresholds import Thresholds
-from raftkv.machines.replies import Reply, SetReply, own
+from raftkv.machines.redis.values import LISTED_MAX
+from raftkv.machines.replies import Reply, SetReply, Walk, own
 
 _COMPACT: Final = b"intset"
 
@@ -50,7 +51,7 @@ class Set(Keyed[None]):
         return (0, self.listed()) if self.is_compact else super().page(cursor, count)
 
     def copy(self) -> Self:
-        return type(self)(self.members.copy(), is_compact=self.is_compact)
+        return type(self)(dict(self.members), is_compact=self.is_compact)
 
     def digest_parts(self) -> Iterator[bytes]:
         yield self.encoding.encode()
@@ -135,7 +136,11 @@ def spop(db: Database, argv: list[bytes]) -> Reply:
         return member
     if target is None or count == 0:
         return SetReply([])
-    taken = target.listed() if count >= len(target) else target.sample(db.space.entry_random, count)
+    if count >= len(target):
+        everything = SetReply(_all(db, target))
+        db.remove(argv[1])
+        return everything
+    taken = target.sample(db.space.entry_random, count)
     for member in taken:
         target.discard(member)
     db.settle(argv[1], target)
@@ -162,7 +167,13 @@ def scard(db: Database, argv: list[bytes]) -> Reply:
 
 def smembers(db: Database, argv: list[bytes]) -> Reply:
     found = db.peek_as(argv[1], Set)
-    return SetReply([] if found is None else own(found.listed()))
+    return SetReply([] if found is None else _all(db, found))
+
+
+def _all(db: Database, found: Set) -> list[Reply] | Walk:
+    if len(found) <= LISTED_MAX or found.is_compact:
+        return own(found.listed())
+    return db.space.walk(found, len(found), lambda frozen: frozen.members)
 
 
 def sscan(db: Database, argv: list[bytes]) -> Reply:
@@ -182,7 +193,7 @@ def srandmember(db: Database, argv: list[bytes]) -> Reply:
         return []
     chance = db.space.read_random()
     if count >= len(found):
-        return own(found.listed())
+        return _all(db, found)
     return own(found.sample(chance, count) if count >= 0 else [found.draw(chance) for _ in range(-count)])
 
 

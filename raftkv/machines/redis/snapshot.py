@@ -12,15 +12,10 @@ when they are written out, contents that were flushed too. Listed names are pack
 would walk them, 12 ms for a million. A key that is changed behind the walk is kept for nothing, since only an order of
 keys could tell that the walk has passed it; so at most the old value of each key that was changed meanwhile is kept.
 
-What a type of values must provide stands in values.py (`Collection`): `copy`, for a write that comes before its slice;
-`__len__`, to fill slices; `pieces` and `from_pieces`. A new type is added to `_TYPES` below. A collection that is
-longer than a slice, and a string above PIECE_BYTES, goes out in pieces over several slices. A piece of a string is a
+What a type of values must provide stands in values.py (`Collection`): `frozen`, for a write that comes before its
+slice; `__len__`, to fill slices; `pieces` and `from_pieces`. A new type is added to `_TYPES` below. A collection that
+is longer than a slice, and a string above PIECE_BYTES, goes out in pieces over several slices. A piece of a string is a
 copy; restoring joins them, so it holds one such string twice.
-
-How a collection of millions of members is to be walked: not by `copy`, which takes the longer the more they are, but
-as a database is. It keeps its members in a dict (an overlay stands in for it while they are listed) or in sorted order
-(the walk remembers the member that it has reached), and a `kept` of its own: what a member was before its first
-change. Then `pieces` is lazy over both, a write costs one member, and the records stay as they are.
 
 A slice is MessagePack: a list of records, each an array that starts with its tag. The first slice is a `Head` alone,
 the last ends with `End`. The order of keys means nothing. There is no checksum: whoever stores a snapshot adds it.
@@ -131,11 +126,11 @@ class _Contents:
         self.names: list[bytes] = []
         self.expires = database.expires
         self.values, self.kept = database.start_keeping()
-        self._space = space
+        self.space = space
 
     def owner(self) -> Database | None:
         """Whose contents these are now; None when they were flushed."""
-        return next((database for database in self._space.databases if database.kept is self.kept), None)
+        return next((database for database in self.space.databases if database.kept is self.kept), None)
 
     def take_names(self) -> Iterator[bytes]:
         # The last first: freed from its end, the heap shrinks little by little, not by 75 MB at the end.
@@ -307,7 +302,7 @@ def _pieces(contents: _Contents, name: bytes, value: Value, deadline_ms: int | N
         # Writes may come between its slices, also when it has few members: a hash has two pieces for each, and any may
         # be long. They would tear it, or end this walk.
         contents.kept.values[name] = None
-        pieces = value.copy().pieces() if len(value) > SLICE_KEYS_MAX else list(value.pieces())
+        pieces = contents.space.frozen(value).pieces() if len(value) > SLICE_KEYS_MAX else list(value.pieces())
     content: list[bytes] = []
     size = 0
     for piece in pieces:

@@ -19,6 +19,7 @@ from raftkv.machines.redis.graveyard import bury_parts
 from raftkv.machines.redis.keyed import Keyed
 from raftkv.machines.redis.sizes import block_bytes
 from raftkv.machines.redis.thresholds import Thresholds
+from raftkv.machines.replies import Walk
 
 Pair = tuple[float, bytes]
 """(score, name): the order of sorted sets."""
@@ -53,10 +54,37 @@ class NameRange(NamedTuple):
 
 
 class _Order(SortedList):  # type: ignore[misc]
-    """Its pairs, millions maybe, are freed in slices, as the members of `Keyed` are."""
+    """It knows what a SortedList is made of (its lists of some thousand pairs, the last pair of each, its length), for
+    two things that this does not do:
+
+    - A copy shares the lists, and each of the two copies those near a pair before it inserts or removes it. Else a copy
+      would touch millions of pairs.
+    - Its pairs are freed in slices, as the members of `Keyed` are.
+    """
+
+    def __init__(self, pairs: Iterable[Pair] = ()) -> None:
+        super().__init__(pairs)
+        self.shared: set[int] = set()
+        """Ids of lists that a copy may have too."""
 
     def __del__(self, bury_parts: Callable[[list[list[Pair]]], None] = bury_parts) -> None:
         bury_parts(self._lists)
+
+    def copy(self) -> _Order:
+        copied = type(self)()
+        copied._lists, copied._maxes, copied._len = self._lists.copy(), self._maxes.copy(), self._len
+        self.shared = set(map(id, self._lists))
+        copied.shared = self.shared.copy()
+        return copied
+
+    def make_own(self, pair: Pair) -> None:
+        """To be called before `pair` comes or goes while lists are shared: its list may be joined to the one before."""
+        lists = self._lists
+        place = bisect_left(self._maxes, pair)
+        for number in range(max(0, place - 1), min(len(lists), place + 1)):
+            if id(lists[number]) in self.shared:
+                self.shared.discard(id(lists[number]))
+                lists[number] = lists[number].copy()
 
 
 class SortedSet(Keyed[float]):
@@ -97,6 +125,8 @@ class SortedSet(Keyed[float]):
             score += 0.0  # a listpack holds -0 as the integer 0
             insort(self._order, (score, name))
         else:
+            if self._order.shared:
+                self._order.make_own((score, name))
             self._order.add((score, name))
         self.put(name, score)
 
@@ -116,6 +146,8 @@ class SortedSet(Keyed[float]):
         if self.is_compact:
             del self._order[bisect_left(self._order, pair)]
         else:
+            if self._order.shared:
+                self._order.make_own(pair)
             self._order.remove(pair)
 
     # Order
@@ -129,6 +161,11 @@ class SortedSet(Keyed[float]):
         """The pairs at these places, without the last."""
         found: list[Pair] = self._order[first:behind]
         return found
+
+    def walk(self, first: int, behind: int, *, backwards: bool) -> Walk:
+        """As `pairs`, of a set that is not compact, to be walked whatever becomes of it."""
+        order = self._order.copy()
+        return Walk(behind - first, lambda: order.islice(first, behind, reverse=backwards))
 
     def places_by_score(self, wanted: ScoreRange) -> tuple[int, int]:
         """The range as places: (first, behind the last); equal when it is empty."""
@@ -158,9 +195,14 @@ class SortedSet(Keyed[float]):
 
     def copy(self) -> Self:
         copied = type(self)(is_compact=self.is_compact)
-        copied.members = self.members.copy()
+        copied.members = dict(self.members)
         copied._order = self._order.copy()
         return copied
+
+    def frozen(self) -> Self:
+        frozen = super().frozen()
+        frozen._order = self._order.copy()
+        return frozen
 
     def digest_parts(self) -> Iterator[bytes]:
         yield self.encoding.encode()

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import ClassVar, Self
+from typing import ClassVar, Final, Self
 
 
 class Collection(ABC):
@@ -35,8 +35,18 @@ class Collection(ABC):
 
     @abstractmethod
     def copy(self) -> Self:
-        """An independent value with equal content. Also made when a write comes while a snapshot has not reached the
-        value yet, so it should be cheap: a type that may grow very large had better share what does not change."""
+        """An independent value with equal content."""
+
+    def frozen(self) -> Self:
+        """What it is now, to be read only, whatever becomes of the value itself: for what walks it a slice at a time
+        while writes come. A type that may grow very large shares what does not change, as a copy would stop everybody.
+        To be called by `Space.frozen` alone."""
+        return self.copy()
+
+    def thaw(self, budget: int) -> bool:  # noqa: ARG002
+        """After `frozen`: carry at most `budget` changes that were kept aside to where they belong. Whether none is
+        left, and nobody reads the frozen value any more."""
+        return True
 
     @abstractmethod
     def digest_parts(self) -> Iterable[bytes]:
@@ -56,6 +66,10 @@ class Collection(ABC):
     def from_pieces(cls, pieces: list[bytes]) -> Self:
         """The value that these pieces were made of, in the order in which `pieces` gave them."""
 
+
+LISTED_MAX: Final = 1024
+"""So many members are listed at once for a reply: 8 microseconds. More are walked (`Space.walk`): one turn may bring a
+thousand such replies."""
 
 Value = bytes | Collection
 

@@ -14,8 +14,9 @@ from raftkv.machines.redis.database import Database
 from raftkv.machines.redis.doubles import parse_limit
 from raftkv.machines.redis.refusals import SYNTAX, Refused
 from raftkv.machines.redis.rows import OPTIONAL, argument, flag, key, key_spec, row
-from raftkv.machines.redis.sorted_set import NameRange, Pair, ScoreRange, SortedSet
-from raftkv.machines.replies import Error, Pairs, Reply
+from raftkv.machines.redis.sorted_set import NameRange, ScoreRange, SortedSet
+from raftkv.machines.redis.values import LISTED_MAX
+from raftkv.machines.replies import Error, Pairs, Reply, Walk
 
 _NOT_A_SCORE: Final = Error("ERR min or max is not a float")
 _NOT_A_NAME: Final = Error("ERR min or max not valid string range item")
@@ -106,8 +107,8 @@ def _wanted(words: list[bytes], by: bytes | None, backwards: bool | None, *, sto
     return _Wanted(is_by, bool(is_backwards), with_scores, offset, count)
 
 
-def _finder(wanted: _Wanted, low: bytes, high: bytes) -> Callable[[SortedSet], list[Pair]]:
-    """Reads the limits, which are the other way round when the range is backwards, and gives what lists the range."""
+def _finder(wanted: _Wanted, low: bytes, high: bytes) -> Places:
+    """Reads the limits, which are the other way round when the range is backwards, and gives what finds the range."""
     if wanted.backwards and wanted.by != b"RANK":
         low, high = high, low
     if wanted.by == b"RANK":
@@ -120,14 +121,9 @@ def _finder(wanted: _Wanted, low: bytes, high: bytes) -> Callable[[SortedSet], l
         by_name = name_range(low, high)
         places = lambda found: found.places_by_name(by_name)  # noqa: E731
 
-    def find(found: SortedSet) -> list[Pair]:
-        first, behind = places(found)
-        if wanted.by != b"RANK":
-            first, behind = _limited(first, behind, wanted)
-        pairs = found.pairs(first, behind)
-        return pairs[::-1] if wanted.backwards else pairs
-
-    return find
+    if wanted.by == b"RANK":
+        return places
+    return lambda found: _limited(*places(found), wanted)
 
 
 def _limited(first: int, behind: int, wanted: _Wanted) -> tuple[int, int]:
@@ -146,8 +142,20 @@ def _list(db: Database, argv: list[bytes], by: bytes | None = None, backwards: b
     found = db.peek_as(argv[1], SortedSet)
     if found is None:
         return []
-    pairs = find(found)
-    if wanted.with_scores:
+    return listed(found, *find(found), backwards=wanted.backwards, with_scores=wanted.with_scores)
+
+
+def listed(found: SortedSet, first: int, behind: int, *, backwards: bool, with_scores: bool) -> Reply:
+    """The members at these places."""
+    if behind - first > LISTED_MAX and not found.is_compact:
+        walk = found.walk(first, behind, backwards=backwards)
+        if with_scores:
+            return Pairs(Walk(len(walk), lambda: ((name, score) for score, name in walk)))
+        return Walk(len(walk), lambda: (name for _, name in walk))
+    pairs = found.pairs(first, behind)
+    if backwards:
+        pairs.reverse()
+    if with_scores:
         return Pairs([(name, score) for score, name in pairs])
     return [name for _, name in pairs]
 
@@ -164,7 +172,9 @@ def zrangestore(db: Database, argv: list[bytes]) -> Reply:
     wanted = _wanted(argv[5:], None, None, stores=True)
     find = _finder(wanted, argv[3], argv[4])
     found = db.fetch_as(argv[2], SortedSet)
-    pairs = [] if found is None else find(found)
+    pairs = [] if found is None else found.pairs(*find(found))
+    if wanted.backwards:
+        pairs.reverse()
     return store(db, argv[1], {name: score for score, name in pairs})
 
 

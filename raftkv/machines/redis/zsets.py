@@ -14,6 +14,7 @@ from raftkv.machines.redis.refusals import NOT_A_FLOAT, NOT_POSITIVE, OUT_OF_RAN
 from raftkv.machines.redis.rows import MULTIPLE, OPTIONAL, argument, counted_keys, flag, key, key_spec, row
 from raftkv.machines.redis.scan import scan_members
 from raftkv.machines.redis.sorted_set import SortedSet
+from raftkv.machines.redis.zset_ranges import listed
 from raftkv.machines.replies import NULL_ARRAY, Error, Pairs, Reply, own
 
 _NOT_BOTH_XX_NX: Final = Error("ERR XX and NX options at the same time are not compatible")
@@ -175,9 +176,8 @@ def zrandmember(db: Database, argv: list[bytes]) -> Reply:
         return []
     chance = db.space.read_random()
     if count >= len(found):
-        names = [name for _, name in found.pairs(0, len(found))]
-    else:
-        names = found.sample(chance, count) if count >= 0 else [found.draw(chance) for _ in range(-count)]
+        return listed(found, 0, len(found), backwards=False, with_scores=with_scores)
+    names = found.sample(chance, count) if count >= 0 else [found.draw(chance) for _ in range(-count)]
     return Pairs([(name, found.members[name]) for name in names]) if with_scores else own(names)
 
 
