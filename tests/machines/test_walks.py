@@ -138,6 +138,11 @@ RARE = [
     b"SUNIONSTORE s s h",
     b"SDIFFSTORE s3 s s2",
     b"ZRANGESTORE z3 z 0 -1 REV",
+    b"ZREMRANGEBYRANK z 100 400",
+    b"ZREMRANGEBYRANK z 0 -200",
+    b"ZPOPMAX z 300",
+    b"ZMPOP 1 z MIN COUNT 1200",
+    b"ZPOPMIN z2 99999",
 ]
 
 
@@ -157,6 +162,7 @@ def test_readers_change_nothing_and_see_no_change(seed: int) -> None:
             reader = chance.choice(readers)
             if reader.go_on(1) or chance.random() < 0.05:
                 readers.remove(reader)
+            del reader
         if step == 100:
             before = sum(alone.machine.digests())
             snapshot, total = read.machine.digests(), 0
@@ -201,6 +207,12 @@ def test_the_order_of_a_sorted_set_and_its_copies_share_lists_and_no_changes(
         pair = chance.randrange(60) / 1.0, b""
         if chance.random() < 0.05:
             twins.append((order.copy(), [*twin]))
+        first = chance.randrange(len(twin) + 1)
+        behind = min(len(twin), first + chance.randrange(30))
+        if first < behind and behind - first < len(twin) and chance.random() < 0.1:
+            order.cut(first, behind)
+            del twin[first:behind]
+            continue
         order.make_own(pair)
         if pair[0] in twin:
             order.remove(pair)
@@ -210,4 +222,5 @@ def test_the_order_of_a_sorted_set_and_its_copies_share_lists_and_no_changes(
             twin[:] = sorted([*twin, pair[0]])
         for order, twin in twins:
             order._check()
+            assert order[len(order) // 2 :] == [(score, b"") for score in twin[len(order) // 2 :]]
             assert [score for score, _ in order] == twin

@@ -68,6 +68,13 @@ class Keyed(Collection, Generic[V]):
             self._index.discard(name)
         return True
 
+    def replace_members(self, members: dict[bytes, V]) -> None:
+        """`members`: some of those that there are, in their order."""
+        if type(self.members) is dict:
+            bury(self.members)
+        self.members = members
+        self._index = None
+
     def frozen(self) -> Self:
         if len(self.members) <= LISTED_MAX:
             return self.copy()

@@ -5,7 +5,7 @@ The old commands (ZRANGEBYSCORE, ZREVRANGE ...) are ZRANGE with some of its opti
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, Final, NamedTuple
 
@@ -14,7 +14,7 @@ from raftkv.machines.redis.database import Database
 from raftkv.machines.redis.doubles import parse_limit
 from raftkv.machines.redis.refusals import SYNTAX, Refused
 from raftkv.machines.redis.rows import OPTIONAL, argument, flag, key, key_spec, row
-from raftkv.machines.redis.sorted_set import NameRange, ScoreRange, SortedSet
+from raftkv.machines.redis.sorted_set import NameRange, Pair, ScoreRange, SortedSet
 from raftkv.machines.redis.values import LISTED_MAX
 from raftkv.machines.replies import Error, Pairs, Reply, Walk
 
@@ -148,16 +148,28 @@ def _list(db: Database, argv: list[bytes], by: bytes | None = None, backwards: b
 def listed(found: SortedSet, first: int, behind: int, *, backwards: bool, with_scores: bool) -> Reply:
     """The members at these places."""
     if behind - first > LISTED_MAX and not found.is_compact:
-        walk = found.walk(first, behind, backwards=backwards)
-        if with_scores:
-            return Pairs(Walk(len(walk), lambda: ((name, score) for score, name in walk)))
-        return Walk(len(walk), lambda: (name for _, name in walk))
+        return shown(found.walk(first, behind, backwards=backwards), with_scores=with_scores)
     pairs = found.pairs(first, behind)
     if backwards:
         pairs.reverse()
-    if with_scores:
-        return Pairs([(name, score) for score, name in pairs])
-    return [name for _, name in pairs]
+    return shown(pairs, with_scores=with_scores)
+
+
+def shown(pairs: list[Pair] | Walk, *, with_scores: bool) -> Reply:
+    """As a reply; nobody else may change the list."""
+    parts_of = _scored if with_scores else _names
+    items: list[Any] | Walk = (
+        Walk(len(pairs), lambda: parts_of(pairs)) if len(pairs) > LISTED_MAX else [*parts_of(pairs)]
+    )
+    return Pairs(items) if with_scores else items
+
+
+def _scored(pairs: Iterable[Pair]) -> Iterator[Any]:
+    return ((name, score) for score, name in pairs)
+
+
+def _names(pairs: Iterable[Pair]) -> Iterator[Any]:
+    return (name for _, name in pairs)
 
 
 zrange: Final = _list
@@ -230,12 +242,19 @@ def _remove(db: Database, key_name: bytes, places: Places) -> int:
     target = db.fetch_as(key_name, SortedSet)
     if target is None:
         return 0
-    gone = target.pairs(*places(target))
-    for _, name in gone:
-        target.discard(name)
-    if gone:
-        db.settle(key_name, target)
-    return len(gone)
+    return len(take(db, key_name, target, *places(target)))
+
+
+def take(db: Database, key_name: bytes, target: SortedSet, first: int, behind: int) -> list[Pair]:
+    """Take out the members at these places."""
+    if behind - first == len(target):
+        pairs = target.pairs(first, behind)
+        db.remove(key_name)
+        return pairs
+    pairs = target.discard_at(first, behind)
+    if pairs:
+        db.touch(key_name)
+    return pairs
 
 
 _ZSET: Final[dict[str, Any]] = {"acl": "sortedset", "group": "sorted-set"}

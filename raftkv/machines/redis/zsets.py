@@ -13,8 +13,8 @@ from raftkv.machines.redis.doubles import parse_double
 from raftkv.machines.redis.refusals import NOT_A_FLOAT, NOT_POSITIVE, OUT_OF_RANGE, SYNTAX, Refused
 from raftkv.machines.redis.rows import MULTIPLE, OPTIONAL, argument, counted_keys, flag, key, key_spec, row
 from raftkv.machines.redis.scan import scan_members
-from raftkv.machines.redis.sorted_set import SortedSet
-from raftkv.machines.redis.zset_ranges import listed
+from raftkv.machines.redis.sorted_set import Pair, SortedSet
+from raftkv.machines.redis.zset_ranges import listed, shown, take
 from raftkv.machines.replies import NULL_ARRAY, Error, Pairs, Reply, own
 
 _NOT_BOTH_XX_NX: Final = Error("ERR XX and NX options at the same time are not compatible")
@@ -184,15 +184,15 @@ def zrandmember(db: Database, argv: list[bytes]) -> Reply:
 # From the ends
 
 
-def take(db: Database, key_name: bytes, target: SortedSet, count: int, *, lowest: bool) -> list[tuple[bytes, float]]:
-    """Take out so many members, those with the lowest or with the highest scores: (name, score), from the end on."""
+def _take(db: Database, key_name: bytes, target: SortedSet, count: int, *, lowest: bool) -> list[Pair]:
+    """Take out so many members, those with the lowest or with the highest scores, from the end on."""
     length = len(target)
     count = min(count, length)
-    pairs = target.pairs(0, count) if lowest else target.pairs(length - count, length)[::-1]
-    for _, name in pairs:
-        target.discard(name)
-    db.settle(key_name, target)
-    return [(name, score) for score, name in pairs]
+    if lowest:
+        return take(db, key_name, target, 0, count)
+    pairs = take(db, key_name, target, length - count, length)
+    pairs.reverse()
+    return pairs
 
 
 def _pop(db: Database, argv: list[bytes], *, lowest: bool) -> Reply:
@@ -206,8 +206,11 @@ def _pop(db: Database, argv: list[bytes], *, lowest: bool) -> Reply:
     target = db.fetch_as(argv[1], SortedSet)
     if target is None or count == 0:
         return []
-    taken = take(db, argv[1], target, count, lowest=lowest)
-    return Pairs([*taken]) if len(argv) == 3 else [*taken[0]]
+    taken = _take(db, argv[1], target, count, lowest=lowest)
+    if len(argv) == 2:
+        [(score, name)] = taken
+        return [name, score]
+    return shown(taken, with_scores=True)
 
 
 def zpopmin(db: Database, argv: list[bytes]) -> Reply:
@@ -235,7 +238,8 @@ def zmpop(db: Database, argv: list[bytes]) -> Reply:
     for name in names:
         target = db.fetch_as(name, SortedSet)
         if target is not None:
-            return [name, [[*pair] for pair in take(db, name, target, most, lowest=where == b"MIN")]]
+            taken = _take(db, name, target, most, lowest=where == b"MIN")
+            return [name, [[member, score] for score, member in taken]]
     return NULL_ARRAY
 
 
