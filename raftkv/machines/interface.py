@@ -42,7 +42,7 @@ from typing import Any, ClassVar, Final
 import msgspec
 
 from raftkv.errors import Unsupported
-from raftkv.machines.replies import Error, Reply
+from raftkv.machines.replies import Error, Reply, shown, wrong_arity
 
 NO_SCOPES: Final[Mapping[int, int]] = {}
 
@@ -90,8 +90,19 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
 
     def subcommand(self, word: bytes) -> Command | None:
         """The row that `word`, the one behind a container's name, means."""
-        name = f"{self.name}|{word.decode('utf-8', 'surrogateescape').lower()}"
+        name = f"{self.name}|{word.lower().decode('utf-8', 'surrogateescape')}"
         return next((row for row in self.subcommands if row.name == name), None)
+
+    def chosen(self, argv: list[bytes]) -> Command | Error:
+        """The subcommand that a container's `argv`, of two words at least, means, or what is wrong with it."""
+        found = self.subcommand(argv[1])
+        if found is None:
+            return Error(f"ERR unknown subcommand '{shown(argv[1])}'. Try {self.name.upper()} {self._words_to_try()}.")
+        return found if found.takes(len(argv)) else wrong_arity(found.name)
+
+    def _words_to_try(self) -> str:
+        words = [row.name.partition("|")[2].upper() for row in self.subcommands]
+        return "HELP" if "HELP" in words else f"{', '.join(words[:-1])} or {words[-1]}"
 
     def takes(self, length: int) -> bool:
         """Whether a command line of so many words, its name included, has the right number of them."""

@@ -148,6 +148,11 @@ def unknown_command(argv: list[bytes]) -> Error:
     return Error(text.translate(_LINE_ENDS_TO_SPACES).decode(errors="replace"))
 
 
+def shown(word: bytes) -> str:
+    """A client's word, as error texts quote it: its first 128 bytes, as C prints them."""
+    return _printable(word, 128).decode("utf-8", "surrogateescape")
+
+
 _LINE_ENDS_TO_SPACES: Final = bytes.maketrans(b"\r\n", b"  ")
 
 

@@ -19,7 +19,7 @@ Never guess after a lost link: the write may sit in the leader's log.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -29,7 +29,7 @@ from raftkv.machines.numbers import parse_integer
 from raftkv.machines.replies import Error, Reply
 from raftkv.replica.work import OUTCOME_UNKNOWN, TIMED_OUT_UNKNOWN, Work, join
 from raftkv.wire.peer import Forward, ForwardRefused, ForwardReply, ForwardUnknown
-from raftkv.wire.resp_encode import HugeReply, encode, encode_each, encode_in_pieces
+from raftkv.wire.resp_encode import encode, encode_each, encode_in_pieces
 
 REPLY_TOO_LARGE: Final = Error(
     "ERR the reply is too large to be carried between members (peer.frame_bytes_max); the command was carried out,"
@@ -51,16 +51,16 @@ class Slices:
     def __bool__(self) -> bool:
         return bool(self._under_way)
 
-    def add(self, work: Iterator[None]) -> None:
-        self._under_way.append(work)
+    def begin(self, work: Iterator[None]) -> None:
+        """The first slice is done at once."""
+        with suppress(StopIteration):
+            next(work)
+            self._under_way.append(work)
 
     def step(self) -> None:
         """One slice of what has waited longest."""
         if self._under_way:
-            work = self._under_way.popleft()
-            with suppress(StopIteration):
-                next(work)
-                self._under_way.append(work)
+            self.begin(self._under_way.popleft())
 
 
 class RemoteSink:
@@ -87,15 +87,28 @@ class RemoteSink:
         self._send = send
 
     def on_replies(self, replies: list[Reply], start: int, stop: int) -> None:
-        """Send them in as few messages as are surely small enough; one that fits into none becomes an error."""
         if start == stop:  # a question for the read index, which is applied by now
             self._send(ForwardReply(self._request_id, [b"%d" % self._applied()]))
-            return
-        try:
-            encoded = encode_each(replies[start:stop], self.resp3)
-        except HugeReply:
-            self._slices.add(self._in_pieces(replies[start:stop]))
-            return
+        else:
+            self._slices.begin(self._answer(replies[start:stop]))
+
+    def _answer(self, replies: list[Reply]) -> Iterator[None]:
+        """In each slice as many as are not too much at once; one that is huge by itself takes several."""
+        answered = 0
+        while True:
+            encoded = encode_each(replies[answered:], self.resp3)
+            answered += len(encoded) or 1
+            more = answered < len(replies)
+            if encoded:
+                has_link = self._send_together(encoded, more)
+            else:
+                has_link = yield from self._send_in_pieces(replies[answered - 1], more)
+            if not (more and has_link):
+                return
+            yield None
+
+    def _send_together(self, encoded: list[bytes], more: bool) -> bool:
+        """In as few messages as are surely small enough; one that fits into none becomes an error."""
         part: list[bytes] = []
         part_bytes = 0
         for reply in encoded:
@@ -106,29 +119,26 @@ class RemoteSink:
                 part, part_bytes = [], 0
             part.append(reply)
             part_bytes += len(reply) + _REPLY_OVERHEAD_BYTES
-        self._send(ForwardReply(self._request_id, part))
+        return self._send(ForwardReply(self._request_id, part, more))
 
-    def _in_pieces(self, replies: list[Reply]) -> Iterator[None]:
+    def _send_in_pieces(self, reply: Reply, more: bool) -> Generator[None, None, bool]:
         """What is too long to be encoded at once is not sent at once either: to copy and to check a frame of all of it
-        would stop both members."""
-        for number, reply in enumerate(replies, 1):
-            pieces: list[bytes] = []
-            size_bytes = 0
-            for piece in encode_in_pieces([reply], self.resp3):
-                pieces.append(piece)
-                size_bytes += len(piece)
-                if size_bytes > self._reply_bytes_max:
-                    pieces = [encode(REPLY_TOO_LARGE, self.resp3)]
-                    break
-                if len(pieces) > 1:
-                    yield None
-            last = pieces.pop()
-            for piece in pieces:
-                if not self._send(ForwardReply(self._request_id, [piece], more=True, unfinished=True)):
-                    return
-                yield None
-            self._send(ForwardReply(self._request_id, [last], more=number < len(replies)))
+        would stop both members. Nothing is sent before it is known to be small enough."""
+        pieces: list[bytes] = []
+        size_bytes = 0
+        for piece in encode_in_pieces([reply], self.resp3):
             yield None
+            pieces.append(piece)
+            size_bytes += len(piece)
+            if size_bytes > self._reply_bytes_max:
+                pieces = [encode(REPLY_TOO_LARGE, self.resp3)]
+                break
+        last = pieces.pop()
+        for piece in pieces:
+            if not self._send(ForwardReply(self._request_id, [piece], more=True, unfinished=True)):
+                return False
+            yield None
+        return self._send(ForwardReply(self._request_id, [last], more))
 
     def on_encoded(self, replies: Sequence[bytes]) -> None:
         self._send(ForwardReply(self._request_id, list(replies)))

@@ -81,17 +81,21 @@ def once(ledger: Ledger, context: Context, position: int, argv: list[bytes]) -> 
 
 def session_refusal(argv: list[bytes]) -> Error | None:
     """Why this RAFT.SESSION means nothing; None: it does."""
+    meant = _meant(argv)
+    return meant if isinstance(meant, Error) else None
+
+
+def _meant(argv: list[bytes]) -> Command | Error:
     if len(argv) < 2:
         return wrong_arity("raft.session")
-    word = argv[1].lower()
-    row = _BY_WORD.get(word)
-    if row is None:
-        shown = argv[1][:128].decode("utf-8", "replace")
-        return Error(f"ERR unknown subcommand '{shown}'. Try RAFT.SESSION OPEN, KEEPALIVE, CLOSE or INFO.")
-    if not row.takes(len(argv)):
-        return wrong_arity(row.name)
-    if word != b"open":
-        return NOT_A_SESSION if number(argv[2]) is None else None
+    row = _SESSION.chosen(argv)
+    if isinstance(row, Error):
+        return row
+    refusal = _open_refusal(argv) if row.handler is _open else _session_id_refusal(argv)
+    return refusal or row
+
+
+def _open_refusal(argv: list[bytes]) -> Error | None:
     if len(argv) == 2:
         return None
     if len(argv) != 4 or argv[2].lower() != b"ttl":
@@ -99,11 +103,13 @@ def session_refusal(argv: list[bytes]) -> Error | None:
     return NOT_A_TTL if number(argv[3]) is None else None
 
 
+def _session_id_refusal(argv: list[bytes]) -> Error | None:
+    return NOT_A_SESSION if number(argv[2]) is None else None
+
+
 def session(ledger: Ledger, context: Context, position: int, argv: list[bytes]) -> Reply:
-    refusal = session_refusal(argv)
-    if refusal is not None:
-        return refusal
-    reply: Reply = _BY_WORD[argv[1].lower()].handler(ledger, context, position, argv)
+    meant = _meant(argv)
+    reply: Reply = meant if isinstance(meant, Error) else meant.handler(ledger, context, position, argv)
     return reply
 
 
@@ -196,16 +202,16 @@ _SUBCOMMANDS: Final = (
         arguments=_SESSION_ARGUMENT,
     ),
 )
-_BY_WORD: Final = {row.name.partition("|")[2].encode(): row for row in _SUBCOMMANDS}
+_SESSION: Final = _row(
+    "raft.session",
+    -2,
+    session,
+    "Opens, renews and closes exactly-once sessions",
+    complexity="Depends on subcommand.",
+    subcommands=_SUBCOMMANDS,
+)
 ROWS: Final = (
-    _row(
-        "raft.session",
-        -2,
-        session,
-        "Opens, renews and closes exactly-once sessions",
-        complexity="Depends on subcommand.",
-        subcommands=_SUBCOMMANDS,
-    ),
+    _SESSION,
     _row(
         "raft.once",
         -4,

@@ -7,6 +7,7 @@ carried out here once it is certain that the transaction was, and their replies 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Final
 
 from raftkv.machines.interface import Command, Kind
@@ -19,7 +20,7 @@ from raftkv.server.asking import Asked
 from raftkv.server.session import TOO_LARGE, NoReply, exec_abort
 from raftkv.server.transaction import Transaction
 from raftkv.wire.resp_encode import encode
-from raftkv.wire.resp_split import split_array
+from raftkv.wire.resp_split import interleaved
 
 if TYPE_CHECKING:
     from raftkv.server.session import Session
@@ -102,7 +103,7 @@ class Execution(Asked):
         elif encoded.startswith(b"-"):
             self.fail(exec_abort(Error(encoded[1:-2].decode(errors="replace"))))
         elif encoded not in _NULL_ARRAYS and self._transaction.has_own_commands:
-            self._answer_together([Encoded(element) for element in split_array(encoded)])
+            self._answer_interleaved(encoded)
         else:
             self._answer(Encoded(encoded))
 
@@ -119,15 +120,28 @@ class Execution(Asked):
     def _answer_together(self, elements: Sequence[Reply]) -> None:
         """`elements` are the machine's replies."""
         if not self.session.closed:
-            machine, own = iter(elements), iter(self._carry_out_own())
-            queue = self._transaction.queue
-            self._answer([next(own if row.kind is Kind.LOCAL else machine) for row, _ in queue])
+            machine = iter(elements)
+            self._answer([next(machine) if own is None else Encoded(own) for own in self._carry_out_own()])
 
-    def _carry_out_own(self) -> list[Reply]:
-        """The transaction has been carried out: so now are the connection's own commands in it. Encoded one by one,
-        since one of them may change how."""
-        own = [(row, argv) for row, argv in self._transaction.queue if row.kind is Kind.LOCAL]
-        return [Encoded(encode(self._own_reply(row, argv), self.session.resp3)) for row, argv in own]
+    def _answer_interleaved(self, encoded: bytes) -> None:
+        """`encoded` are the machine's replies."""
+        if self.session.closed:
+            return
+        pieces = interleaved(encoded, self._carry_out_own())
+        start = list(islice(pieces, 2))
+        if len(start) == 1:
+            self._answer(Encoded(start[0]))
+        else:
+            self.session.end_transaction()
+            self.session.answer_in_pieces(chain(start, pieces))
+
+    def _carry_out_own(self) -> list[bytes | None]:
+        """The transaction has been carried out: so now are the connection's own commands in it. Returns their replies,
+        and None in the places of the machine's. Encoded one by one, since one of them may change how."""
+        return [
+            encode(self._own_reply(row, argv), self.session.resp3) if row.kind is Kind.LOCAL else None
+            for row, argv in self._transaction.queue
+        ]
 
     def _own_reply(self, row: Command, argv: list[bytes]) -> Reply:
         reply: Reply | NoReply = row.handler(self.session, argv)

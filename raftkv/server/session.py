@@ -512,13 +512,19 @@ class Session(Connection):
         try:
             data = encode_many(replies, resp3)
         except HugeReply:
-            self._plain = False
-            self.busy = True
-            self._pieces = encode_in_pieces(replies, resp3)
-            self._pieces_ms = self.hub.pass_ms
-            self.server.parked.add(self)
-            return self._send_next_piece(self._pieces)
+            return self._send_in_pieces(encode_in_pieces(replies, resp3))
         return self._finish(data)
+
+    def _send_in_pieces(self, pieces: Iterator[bytes]) -> None:
+        """As `_show`."""
+        if self.closed:
+            return None
+        self._plain = False
+        self.busy = True
+        self._pieces = pieces
+        self._pieces_ms = self.hub.pass_ms
+        self.server.parked.add(self)
+        return self._send_next_piece(pieces)
 
     def _send_next_piece(self, pieces: Iterator[bytes]) -> None:
         """One at each pass, for others have their turn between them, and once the client has taken the last. What it
@@ -653,6 +659,12 @@ class Session(Connection):
         if self._shown(None) is not _HIDDEN:
             replies.append(reply)
         self._show(replies, resp3)
+
+    def answer_in_pieces(self, pieces: Iterator[bytes]) -> None:
+        """As `answer`, with a reply that is encoded piece by piece, each the work of a few milliseconds."""
+        self.send_soon(b"".join(slot for slot in self._slots or [] if slot))
+        is_shown = self._shown(None) is not _HIDDEN
+        self._send_in_pieces(pieces if is_shown else iter(()))
 
     def end_transaction(self) -> None:
         """However it ended: nothing is queued or watched any more."""

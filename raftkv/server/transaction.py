@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from raftkv.machines.interface import Command, Kind
-from raftkv.machines.redis.containers import chosen
 from raftkv.machines.replies import Error, Reply, Simple
 from raftkv.raft.roles import Role
 from raftkv.replica.screen import OUT_OF_MEMORY
@@ -109,7 +108,7 @@ def _subcommand_refusal(row: Command, argv: list[bytes]) -> Error | None:
     """Redis looks subcommands up before it queues."""
     if not row.subcommands or len(argv) == 1:
         return None
-    meant = chosen(row, argv)
+    meant = row.chosen(argv)
     return meant if isinstance(meant, Error) else None
 
 

@@ -5,9 +5,9 @@ a nested reply is not copied once per level. What is frequent is spelled out in 
 and the call would cost more than the encoding.
 
 A reply of a million members takes some 100 ms to encode, and nobody else would be served meanwhile. So what answers
-clients (`encode_one`, `encode_many`, `encode_each`) raises HugeReply when it comes to more than WEIGHT_MAX;
-`encode_in_pieces` is for those. The weight is counted where containers and long values are written, which are few
-beside the items in them.
+clients (`encode_one`, `encode_many`) raises HugeReply when it comes to more than WEIGHT_MAX, and `encode_each`, for
+other members, stops there; `encode_in_pieces` is for what is huge. The weight is counted where containers and long
+values are written, which are few beside the items in them.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ WEIGHT_MAX: Final = 32768
 
 WEIGHT_BYTES: Final = 128
 _ITEMS_AT_ONCE: Final = WEIGHT_MAX // 4
-"""Of a huge container: leaves room for items that are containers themselves, such as pairs."""
+"""Leaves room for items that are containers themselves, such as pairs; and an item by itself takes four times as long
+as one of many."""
 
 _VALUE_BYTES_AT_ONCE: Final = 1024 * 1024
 _UNLIMITED: Final = 1 << 62
@@ -116,12 +117,16 @@ def encode_many(replies: Iterable[Reply], resp3: bool) -> bytes:
 
 
 def encode_each(replies: Iterable[Reply], resp3: bool) -> list[bytes]:
-    """Each of `replies`. Raises HugeReply when they are too much together."""
-    encoded = []
+    """Each of `replies`, from the first one on, as far as they are not too much together. None at all: the first is
+    huge by itself."""
+    encoded: list[bytes] = []
     weight_left = WEIGHT_MAX
-    for reply in replies:
+    for reply in islice(replies, _ITEMS_AT_ONCE):
         out = Output(weight_left)
-        _encode_into(out, reply, resp3)
+        try:
+            _encode_into(out, reply, resp3)
+        except HugeReply:
+            break
         encoded.append(b"".join(out))
         weight_left = out.weight_left
     return encoded
@@ -172,10 +177,12 @@ def _pieces_of_each(replies: list[Reply], resp3: bool) -> Iterator[bytes]:
             _encode_into(out, reply, resp3)
         except HugeReply:
             del out[complete:]
-            yield b"".join(out)
+            if out:
+                yield b"".join(out)
             yield from _opened(reply, resp3)
             out = Output(WEIGHT_MAX)
-    yield b"".join(out)
+    if out:
+        yield b"".join(out)
 
 
 def _opened(reply: Any, resp3: bool) -> Iterator[bytes]:

@@ -236,7 +236,8 @@ def test_info_does_not_renew(log: Log) -> None:
         ("RAFT.ONCE 1 1 PING", "ERR unknown command 'PING'"),
         ("RAFT.ONCE 1 1 RAFT.ONCE 1 2 INCR c", "ERR unknown command 'RAFT.ONCE'"),
         ("RAFT.SESSION", "ERR wrong number of arguments for 'raft.session' command"),
-        ("RAFT.SESSION SHUT 1", "ERR unknown subcommand 'SHUT'"),
+        ("RAFT.SESSION SHUT 1", "ERR unknown subcommand 'SHUT'. Try RAFT.SESSION OPEN, KEEPALIVE, CLOSE or INFO."),
+        ("RAFT.SESSION \u212aEEPALIVE 1", "ERR unknown subcommand '"),  # a K only for Python
         ("RAFT.SESSION CLOSE", "ERR wrong number of arguments for 'raft.session|close' command"),
         ("RAFT.SESSION CLOSE x", "ERR the session must be a number"),
         ("RAFT.SESSION OPEN TTL", "ERR syntax error"),

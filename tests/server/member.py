@@ -118,7 +118,7 @@ class Cluster:
             if not busy:
                 for replica in self.replicas.values():
                     replica.on_quiet()
-                busy = any(replica.wants_turn for replica in self.replicas.values())
+                busy = self.hub.has_more or any(replica.wants_turn for replica in self.replicas.values())
 
     def step(self) -> None:
         """One pass of the hub, and what follows from it."""

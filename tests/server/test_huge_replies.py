@@ -4,17 +4,21 @@ and another member.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 from raftkv.errors import ProtocolError
 from raftkv.machines.interface import Kind
 from raftkv.machines.replies import OK, Error, Simple
-from raftkv.replica.forwarding import REPLY_TOO_LARGE, Forwarder
+from raftkv.replica.forwarding import REPLY_TOO_LARGE, Answer, Forwarder, RemoteSink, Slices
 from raftkv.replica.work import OUTCOME_UNKNOWN, Work
-from raftkv.wire import resp_encode
+from raftkv.server import execution
+from raftkv.server.transaction import QUEUED
+from raftkv.wire import resp_encode, resp_split
 from raftkv.wire.peer import ForwardReply
+from raftkv.wire.resp_encode import encode
 from tests.server.member import Client, Cluster
 
 ITEMS = [b"item:%d" % number for number in range(100)]
@@ -24,6 +28,7 @@ ITEMS = [b"item:%d" % number for number in range(100)]
 def small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resp_encode, "WEIGHT_MAX", 40)
     monkeypatch.setattr(resp_encode, "_ITEMS_AT_ONCE", 10)
+    monkeypatch.setattr(resp_split, "_VALUES_AT_ONCE", 10)
 
 
 @pytest.fixture(params=[1, 2], ids=["leader", "follower"])
@@ -73,6 +78,70 @@ def test_within_exec_with_the_connections_own_commands(cluster: Cluster) -> None
     assert client.pipeline(*queue)[-2:] == [[b"a", ITEMS, Simple("PONG"), ITEMS, b"b"], 0]
 
 
+def test_a_follower_walks_it_piece_by_piece(follower: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[bytes] = []
+
+    def noted(encoded: bytes, slots: list[bytes | None]) -> Iterator[bytes]:
+        for piece in resp_split.interleaved(encoded, slots):
+            made.append(piece)
+            yield piece
+
+    monkeypatch.setattr(execution, "interleaved", noted)
+    client, other = follower.connect(), follower.connect()
+    fill(client)
+    client.post([b"PING"], [b"MULTI"], [b"ECHO", b"a"], [b"LPOP", b"l", b"100"], [b"EXEC"])
+    for _ in range(100):
+        follower.step()
+        if made:
+            break
+    assert len(made) == 2
+    while client.session.busy:
+        before = len(made)
+        other.post([b"PING"])
+        follower.step()
+        assert other.receive() == Simple("PONG")
+        assert len(made) <= before + 1
+    assert len(made) > 5
+    assert [client.receive() for _ in range(5)] == [Simple("PONG"), OK, QUEUED, QUEUED, [b"a", ITEMS]]
+    assert not follower.server.parked
+
+
+def test_hidden_replies_to_such_an_exec(cluster: Cluster) -> None:
+    client = cluster.connect()
+    fill(client)
+    queue = [b"MULTI", b"PING", b"LPOP l 100", b"CLIENT REPLY SKIP", b"SELECT 3", b"EXEC"]
+    client.send([b"CLIENT", b"REPLY", b"OFF"], *map(bytes.split, queue))
+    assert client.is_silent
+    assert client.pipeline("CLIENT REPLY ON", "PING") == [OK, Simple("PONG")]
+    assert client.session.db == 3
+
+
+def test_hello_within_such_an_exec(cluster: Cluster) -> None:
+    """What comes before it, and what the machine answers, is as RESP2 has it."""
+    client = cluster.connect()
+    fill(client)
+    client.call(b"HSET", b"h", b"a", b"1")
+    queue = ["MULTI", "LPOP l 100", "COMMAND DOCS nosuch", "HELLO 3", "HGETALL h", "COMMAND DOCS nosuch", "EXEC"]
+    [items, none, _, pairs, no_docs] = client.pipeline(*queue)[-1]
+    assert (items, none, pairs, no_docs) == (ITEMS, [], [b"a", b"1"], {})
+    assert client.ask("HGETALL h") == {b"a": b"1"}
+
+
+def test_the_client_goes_away_before_its_huge_reply(cluster: Cluster) -> None:
+    client = cluster.connect()
+    fill(client)
+    client.post([b"MULTI"], [b"LPOP", b"l", b"50"], [b"SELECT", b"3"], [b"EXEC"])
+    other = cluster.connect()
+    other.post([b"LPOP", b"l", b"50"])
+    cluster.hub._pass(0.0)
+    for one in (client, other):
+        assert one.session.busy
+        one.session.close("test")
+    cluster.run()
+    assert not cluster.server.parked
+    assert client.session.db == 0
+
+
 def test_a_follower_is_sent_pieces(follower: Cluster) -> None:
     client = follower.connect()
     fill(client)
@@ -114,6 +183,68 @@ def test_the_link_is_lost_between_the_pieces(follower: Cluster) -> None:
     follower.run()
     assert client.receive() == Error(OUTCOME_UNKNOWN.text)
     assert not follower.replicas[1]._huge_replies
+
+
+class Leader:
+    """Answers one Forward."""
+
+    def __init__(self, reply_bytes_max: int = 1_000_000) -> None:
+        self.messages: list[ForwardReply] = []
+        self.has_link = True
+        self.slices = Slices()
+        self.sink = RemoteSink(1, False, reply_bytes_max, self._send, self.slices, applied=int)
+
+    def _send(self, message: Answer) -> bool:
+        assert isinstance(message, ForwardReply)
+        self.messages.append(message)
+        return self.has_link
+
+    def answer(self, *replies: Any) -> list[int]:
+        """Returns how many replies are in each message, 0 for a piece of one."""
+        self.sink.on_replies([b"of another", *replies, b"of a third"], 1, 1 + len(replies))
+        while self.slices:
+            self.slices.step()
+        assert [message.more for message in self.messages] == [True] * (len(self.messages) - 1) + [False]
+        return [0 if message.unfinished else len(message.replies) for message in self.messages]
+
+    @property
+    def sent(self) -> bytes:
+        return b"".join(reply for message in self.messages for reply in message.replies)
+
+
+def test_small_replies_beside_a_huge_one_travel_together() -> None:
+    leader = Leader()
+    replies = [*range(9), ITEMS, *range(8), ITEMS, ITEMS[:20], ITEMS[:20], b"x", ITEMS[:5], ITEMS, OK]
+    counts = leader.answer(*replies)
+    assert [count for count in counts if count != 0] == [9, 1, 8, 1, 3, 1, 1, 1]
+    assert counts.count(0) >= 30
+    assert leader.sent == b"".join(encode(reply, False) for reply in replies)
+
+
+def test_no_more_than_a_slice_is_sent_at_once() -> None:
+    leader = Leader()
+    assert leader.answer(*range(25)) == [10, 10, 5]
+    leader = Leader()
+    assert leader.answer(*[ITEMS[:15]] * 5) == [2, 2, 1]
+
+
+def test_small_replies_beside_a_huge_one_fit_into_frames() -> None:
+    leader = Leader(reply_bytes_max=100)
+    long = b"x" * 80
+    assert leader.answer(long, 1, long, ITEMS, b"x" * 200, long, 2) == [2, 1, 1, 1, 2]
+    too_large = encode(REPLY_TOO_LARGE, False)
+    whole = encode(long, False)
+    assert leader.sent == whole + b":1\r\n" + whole + 2 * too_large + whole + b":2\r\n"
+
+
+def test_nothing_more_is_sent_once_the_link_is_lost() -> None:
+    leader = Leader()
+    leader.sink.on_replies([*range(25)], 0, 25)
+    leader.has_link = False
+    leader.slices.step()
+    leader.slices.step()
+    assert len(leader.messages) == 2
+    assert not leader.slices
 
 
 class Asked:

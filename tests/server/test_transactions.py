@@ -289,6 +289,7 @@ def test_replies_that_the_leader_has_encoded(cluster: Cluster, desk: Packed, res
     lines = ["multi", "set a 1", "echo 1", "get a", "time x", "echo 2", "mget a", "get b", "echo 3", "exec"]
     send(client, *(line for line in lines if line != "time x"))
     desk.take().sink.on_encoded([encoded])
+    assert not client.session.busy
     assert replies(client, 9)[-1] == [OK, b"1", None, b"2", [b"a\r\nb", {Simple("k"): 1.5}], Error("ERR x"), b"3"]
     send(client, "multi", "set a 1", "exec")
     desk.take().sink.on_encoded([b"*1\r\n+OK\r\n"])

@@ -1,4 +1,4 @@
-"""Encoded arrays taken apart: the elements together are what they were made of."""
+"""Elements put between those of an encoded array: as if all had been encoded together."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raftkv.machines.replies import NULL_ARRAY, OK, Error, Pairs, Push, SetReply, SpelledDouble, Verbatim
+from raftkv.wire import resp_split
 from raftkv.wire.resp_encode import encode
-from raftkv.wire.resp_split import split_array
+from raftkv.wire.resp_split import interleaved
 
 SCALARS: st.SearchStrategy[Any] = st.one_of(
     st.none(),
@@ -35,6 +36,44 @@ VALUES = st.recursive(
 
 
 @pytest.mark.parametrize("resp3", [False, True])
-@given(values=st.lists(VALUES, max_size=5))
-def test_elements_are_found_byte_for_byte(resp3: bool, values: list[Any]) -> None:
-    assert split_array(encode(values, resp3)) == [encode(value, resp3) for value in values]
+@given(elements=st.lists(st.tuples(VALUES, st.booleans()), max_size=8), at_once=st.sampled_from([1, 2, 5, 4096]))
+def test_as_if_all_had_been_encoded_together(resp3: bool, elements: list[tuple[Any, bool]], at_once: int) -> None:
+    slots = [encode(value, resp3) if is_own else None for value, is_own in elements]
+    of_leader = encode([value for value, is_own in elements if not is_own], resp3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(resp_split, "_VALUES_AT_ONCE", at_once)
+        pieces = list(interleaved(of_leader, slots))
+    assert b"".join(pieces) == encode([value for value, _ in elements], resp3)
+    assert all(pieces)
+
+
+NESTED = [[number, [b"a", {b"b": None}]] for number in range(50)]
+
+
+@pytest.mark.parametrize(
+    ("elements", "slots"),
+    [
+        ([NESTED], [b"+a\r\n", None, b"+b\r\n"]),
+        ([*range(300)], [b"+a\r\n", *[None] * 300]),
+        ([1, 2], [None, *[b"+a\r\n"] * 300, None]),
+        ([b"x" * 12_000], [b"+a\r\n", None]),
+        ([1], [b"$12000\r\n%b\r\n" % (b"x" * 12_000), None]),
+        ([[b"x" * 100] * 50, b"x" * 3000, [b"y" * 100] * 50], [None] * 3),
+    ],
+    ids=["nested", "flat", "own", "one-value", "own-value", "values"],
+)
+def test_a_piece_is_little_work(
+    monkeypatch: pytest.MonkeyPatch, elements: list[Any], slots: list[bytes | None]
+) -> None:
+    """Nothing beyond it is walked before it is made."""
+    monkeypatch.setattr(resp_split, "_VALUES_AT_ONCE", 10)
+    monkeypatch.setattr(resp_split, "_BYTES_AT_ONCE", 1280)
+    pieces = list(interleaved(encode(elements, True), slots))
+    assert len(pieces) > 8
+    assert max(piece.count(b"\r\n") for piece in pieces) <= 40
+    assert max(map(len, pieces)) <= 3 * 1280
+
+
+def test_small_arrays_are_one_piece() -> None:
+    own: list[bytes | None] = [b"+PONG\r\n", None]
+    assert len(list(interleaved(encode([[b"x"] * 10] * 50, False), own * 50))) == 1

@@ -11,7 +11,7 @@ from typing import Any
 from raftkv.machines.interface import Command, Kind
 from raftkv.machines.redis.database import Database
 from raftkv.machines.redis.rows import row
-from raftkv.machines.replies import Error, Reply, Simple, wrong_arity
+from raftkv.machines.replies import Error, Reply, Simple
 
 
 def container(
@@ -38,7 +38,7 @@ def container(
     )
 
     def dispatch(db: Database, argv: list[bytes]) -> Reply:
-        meant = chosen(made, argv)
+        meant = made.chosen(argv)
         reply: Reply = meant if isinstance(meant, Error) else meant.handler(db, argv)
         return reply
 
@@ -56,20 +56,7 @@ def container(
     return made
 
 
-def chosen(container: Command, argv: list[bytes]) -> Command | Error:
-    """The subcommand that argv means, or what is wrong with it."""
-    found = container.subcommand(argv[1])
-    if found is None:
-        return Error(f"ERR unknown subcommand '{shown(argv[1])}'. Try {container.name.upper()} HELP.")
-    return found if found.takes(len(argv)) else wrong_arity(found.name)
-
-
 def help_reply(name: str, lines: tuple[str, ...]) -> Reply:
     """Lines of a HELP subcommand, with the first and the last one that all of them have."""
     first = f"{name.upper()} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"
     return [Simple(line) for line in (first, *lines, "HELP", "    Lists the subcommands.")]
-
-
-def shown(word: bytes) -> str:
-    """A client's word, as error texts quote it: its first 128 bytes, as C prints them."""
-    return word[:128].split(b"\0", 1)[0].decode("utf-8", "surrogateescape")

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from raftkv.machines.interface import Command
 from raftkv.machines.numbers import parse_integer
-from raftkv.machines.redis.containers import shown
 from raftkv.machines.redis.rows import MULTIPLE, OPTIONAL, argument
-from raftkv.machines.replies import OK, Error, Reply, SetReply, Verbatim
+from raftkv.machines.replies import OK, Error, Reply, SetReply, Verbatim, shown
 from raftkv.server.commands import kill
 from raftkv.server.commands.kill import client_types
 from raftkv.server.commands.login import NAME_REFUSED, is_printable_name

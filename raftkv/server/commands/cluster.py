@@ -17,9 +17,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from raftkv.machines.interface import Command
-from raftkv.machines.redis.containers import shown
 from raftkv.machines.redis.rows import argument
-from raftkv.machines.replies import OK, Error, Reply, Verbatim
+from raftkv.machines.replies import OK, Error, Reply, Verbatim, shown
 from raftkv.server.commands.cluster_keys import count_keys_in_slot, get_keys_in_slot
 from raftkv.server.commands.rows import Handler, container, local
 from raftkv.server.commands.view import host_and_port, is_cluster, node_id, peers, when_led

@@ -15,11 +15,10 @@ import msgspec
 from raftkv import config
 from raftkv.errors import ConfigError
 from raftkv.machines.interface import Command, Kind
-from raftkv.machines.redis.containers import shown
 from raftkv.machines.redis.glob import glob_matcher
 from raftkv.machines.redis.rows import MULTIPLE, argument
 from raftkv.machines.redis.thresholds import configure_command
-from raftkv.machines.replies import OK, Encoded, Error, Reply
+from raftkv.machines.replies import OK, Encoded, Error, Reply, shown
 from raftkv.server.asking import Asked
 from raftkv.server.commands.config_names import NAMES, BadValue, Name
 from raftkv.server.commands.login import set_authenticated

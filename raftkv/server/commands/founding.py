@@ -6,9 +6,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from raftkv.machines.interface import Command
-from raftkv.machines.redis.containers import shown
 from raftkv.machines.redis.rows import MULTIPLE, argument
-from raftkv.machines.replies import Error, Reply
+from raftkv.machines.replies import Error, Reply, shown
 from raftkv.server.commands.rows import container, local
 from raftkv.server.session import NoReply
 from raftkv.settings import split_address

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from raftkv.machines.interface import Command
 from raftkv.machines.numbers import parse_integer
-from raftkv.machines.redis.containers import shown
 from raftkv.machines.redis.rows import MULTIPLE, OPTIONAL, argument
-from raftkv.machines.replies import OK, Error, Reply
+from raftkv.machines.replies import OK, Error, Reply, shown
 from raftkv.server.commands.login import DEFAULT_USER
 from raftkv.server.commands.rows import SYNTAX_ERROR, local
 

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 from raftkv.machines.interface import Command
 from raftkv.machines.numbers import parse_integer
-from raftkv.machines.redis.containers import shown
 from raftkv.machines.redis.rows import OPTIONAL, argument
-from raftkv.machines.replies import OK, Error, Reply, Simple
+from raftkv.machines.replies import OK, Error, Reply, Simple, shown
 from raftkv.raft.roles import Role
 from raftkv.server.commands.rows import REDIS_VERSION, SYNTAX_ERROR, local
 from raftkv.server.commands.subscribe import end as end_subscriptions

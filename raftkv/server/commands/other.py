@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 from raftkv.machines.interface import Command
 from raftkv.machines.numbers import parse_integer
-from raftkv.machines.redis.containers import help_reply, shown
+from raftkv.machines.redis.containers import help_reply
 from raftkv.machines.redis.rows import OPTIONAL, argument
-from raftkv.machines.replies import OK, Error, Reply, Verbatim
+from raftkv.machines.replies import OK, Error, Reply, Verbatim, shown
 from raftkv.server import driver
 from raftkv.server.commands.rows import NOT_AN_INTEGER, REDIS_VERSION, local
 

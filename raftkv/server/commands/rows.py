@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from raftkv.machines.interface import Command, Kind
-from raftkv.machines.redis.containers import chosen, help_reply
+from raftkv.machines.redis.containers import help_reply
 from raftkv.machines.replies import Error, Reply
 from raftkv.server.session import NoReply
 
@@ -78,7 +78,7 @@ def container(
     def dispatch(session: Session, argv: list[bytes]) -> Reply | NoReply:
         if len(argv) == 1 and otherwise is not None:
             return otherwise(session, argv)
-        meant = chosen(made, argv)
+        meant = made.chosen(argv)
         if isinstance(meant, Error):
             return meant
         session.last_command = meant.name.encode()

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from raftkv.machines.interface import Command
 from raftkv.machines.numbers import parse_integer
-from raftkv.machines.redis.containers import shown
 from raftkv.machines.redis.rows import argument
-from raftkv.machines.replies import Error, NullArray, Reply, Simple
+from raftkv.machines.replies import Error, NullArray, Reply, Simple, shown
 from raftkv.server.commands.rows import NOT_AN_INTEGER, Handler, container, local
 from raftkv.server.commands.view import Peer, host_and_port, node_id, peers, when_led
 from raftkv.server.session import NoReply
