@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Final, cast
 
 from raftkv.errors import ProtocolError
 from raftkv.machines.interface import Kind
@@ -154,32 +154,30 @@ class RemoteSink:
 
 
 class _Forwarded:
-    __slots__ = ("leader_id", "pieces", "pieces_bytes", "replies", "since_ms", "works")
+    __slots__ = ("leader_id", "replies", "since_ms", "unfinished", "works")
 
     def __init__(self, leader_id: int, works: list[Work], since_ms: int) -> None:
         self.leader_id = leader_id
         self.works = works
         self.since_ms = since_ms
         self.replies: list[bytes] = []
-        self.pieces: list[bytes] = []
-        """Of the reply behind these."""
-
-        self.pieces_bytes = 0
+        self.unfinished = bytearray()
+        """What has come of the reply behind these. It grows: to join 20 MB at its end takes 10 to 20 ms."""
 
     def take(self, message: ForwardReply, reply_bytes_max: int) -> None:
         """Raises ProtocolError for what cannot be."""
-        if not self.pieces and not message.unfinished:
+        if not self.unfinished and not message.unfinished:
             self.replies += message.replies
             return
         if len(message.replies) != 1:
             raise ProtocolError(f"{len(message.replies)} pieces of a reply in one message")
-        self.pieces += message.replies
-        self.pieces_bytes += len(message.replies[0])
-        if self.pieces_bytes > reply_bytes_max or (message.unfinished and not message.more):
-            raise ProtocolError(f"{self.pieces_bytes} bytes of a reply, allowed are {reply_bytes_max}, then its end")
+        self.unfinished += message.replies[0]
+        size_bytes = len(self.unfinished)
+        if size_bytes > reply_bytes_max or (message.unfinished and not message.more):
+            raise ProtocolError(f"{size_bytes} bytes of a reply, allowed are {reply_bytes_max}, then its end")
         if not message.unfinished:
-            self.replies.append(b"".join(self.pieces))
-            self.pieces, self.pieces_bytes = [], 0
+            self.replies.append(cast(bytes, self.unfinished))  # a copy would take as long as joining
+            self.unfinished = bytearray()
 
 
 class Forwarder:

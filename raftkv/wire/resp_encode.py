@@ -196,6 +196,8 @@ def _opened(reply: Any, resp3: bool) -> Iterator[bytes]:
     parts: tuple[bytes, ...]
     if isinstance(reply, bytes):  # long ones are not copied as a whole
         parts = b"$%d\r\n" % len(reply), reply, _CRLF
+    elif isinstance(reply, Encoded):
+        parts = (reply.data,)
     else:
         parts = (encode(reply, resp3),)
     for part in parts:
