@@ -86,6 +86,11 @@ class Connection:
         """Whether the other end has not been given everything yet."""
         return bool(self._soon or self._out)
 
+    @property
+    def has_more(self) -> bool:
+        """Whether there is more to come of what is being sent."""
+        return False
+
     def send_soon(self, data: bytes) -> None:
         """Send at the end of the hub's pass, behind what was said so before.
 
@@ -128,7 +133,7 @@ class Connection:
             rest = memoryview(data)[sent:]
             self._out.append(rest)
             self.out_bytes += len(rest)
-        elif self.close_when_sent:
+        elif self.close_when_sent and not self.has_more:
             self.close("closed after reply")
 
     def flush(self) -> None:
@@ -147,7 +152,7 @@ class Connection:
                 self._out[0] = chunk[sent:]
                 return
             self._out.popleft()
-        if self.close_when_sent:
+        if self.close_when_sent and not self.has_more:
             self.close("closed after reply")
         else:
             self.on_drained()

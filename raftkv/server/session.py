@@ -541,6 +541,10 @@ class Session(Connection):
         self.send_soon(piece)
         return self._schedule()
 
+    @property
+    def has_more(self) -> bool:
+        return self._pieces is not None
+
     def on_drained(self) -> None:
         if self._pieces is not None:
             self._schedule()

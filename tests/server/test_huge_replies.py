@@ -127,6 +127,14 @@ def test_hello_within_such_an_exec(cluster: Cluster) -> None:
     assert client.ask("HGETALL h") == {b"a": b"1"}
 
 
+def test_who_ends_its_own_connection_gets_all_of_it_first(cluster: Cluster) -> None:
+    client = cluster.connect()
+    fill(client)
+    queue = ["MULTI", f"CLIENT KILL ID {client.session.id} SKIPME no", "LPOP l 100", "EXEC"]
+    assert client.pipeline(*queue)[-1] == [1, ITEMS]
+    assert client.is_closed
+
+
 def test_the_client_goes_away_before_its_huge_reply(cluster: Cluster) -> None:
     client = cluster.connect()
     fill(client)
