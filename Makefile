@@ -42,7 +42,7 @@ run: env ## three members on this machine: redis-cli -p 7001
 	@"$(VENV)/bin/python" -m raftkv dev --data "$(DATA)" $(ARGS)
 
 test: env ## all tests; ARGS="-k name" selects
-	@$(PYTEST) $(ARGS)
+	@$(if $(ARGS),$(PYTEST) $(ARGS),.ci/test $(PYTEST))
 
 differential: env ## many random sequences beside a real redis-server: make differential SEED=1 SEQUENCES=100
 	@"$(VENV)/bin/python" -m tests.machines.long_differential --seed "$(SEED)" --sequences "$(SEQUENCES)"

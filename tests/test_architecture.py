@@ -8,6 +8,7 @@ breaks it, because a checker that finds nothing proves nothing.
 from __future__ import annotations
 
 import ast
+import functools
 import graphlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -221,7 +222,7 @@ def test_the_product_keeps_the_rule(rule: Rule) -> None:
 
 def test_any_module_can_be_imported_first() -> None:
     """In a circle of imports it depends on who asks first whether a name is there already."""
-    sources = {dotted(path): ast.parse(path.read_text("utf-8")) for path in PRODUCT}
+    sources = {dotted(path): parsed(path) for path in PRODUCT}
     graphlib.TopologicalSorter(import_graph(sources)).prepare()
 
 
@@ -278,10 +279,16 @@ def test_every_rule_has_been_broken_once() -> None:
     assert {rule for rule, _, _ in BREAKING} == {*PRODUCT_RULES, finished}
 
 
+@functools.cache
+def parsed(path: Path) -> ast.Module:
+    """Once for all rules: they only look."""
+    return ast.parse(path.read_text("utf-8"), str(path))
+
+
 def check(rule: Rule, files: list[Path]) -> None:
     found = []
     for path in files:
         name = str(path.relative_to(ROOT))
-        for line, what in rule(name, ast.parse(path.read_text("utf-8"), name)):
+        for line, what in rule(name, parsed(path)):
             found.append(f"{name}:{line}: {what}")
     assert not found, f"\n\n{rule.__doc__}\n\n" + "\n".join(found)

@@ -24,9 +24,11 @@ from raftkv.config import load
 from raftkv.errors import YourFault
 
 POLITE = (
-    "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(0)); "
-    "print('ready', flush=True); signal.pause()"
+    "import signal; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM]); "
+    "print('ready', flush=True); signal.sigwait([signal.SIGTERM])"
 )
+"""Without a handler: a signal that comes right before `signal.pause()` would be handled only after it, so never."""
+
 STUBBORN = (
     "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True)\n"
     "while True: signal.pause()"

@@ -153,6 +153,12 @@ class Member:
         except (OSError, ReplyError):
             return None
 
+    def has_begun(self) -> bool:
+        """Whether clients reach it, or it has ended again."""
+        with contextlib.suppress(OSError), self.client():
+            return True
+        return self.process is None or self.process.poll() is not None
+
     def log_text(self) -> str:
         return self.log.read_text("utf-8", "replace") if self.log.exists() else ""
 
@@ -177,8 +183,14 @@ class Cluster:
         )
 
     def __enter__(self) -> Self:
-        for member in self.members.values():
-            member.start()
+        """A majority can elect a leader before the last one has begun, and tests talk to any of them."""
+        with contextlib.ExitStack() as stack:
+            stack.push(self.__exit__)
+            for member in self:
+                member.start()
+            for member in self:
+                wait_until(f"member {member.id} begins", member.has_begun)
+            stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -280,11 +280,18 @@ def test_a_half_closed_client_that_reads_late(member: Member, bystander: Client)
     assert received == (b"$1000000\r\n" + value + b"\r\n") * 20
 
 
+IMPATIENT = "from raftkv.server import session; session.STALLED_MS = 500; from raftkv.cli.main import main; main()"
+"""As `-m raftkv`, but what is ten seconds there is half a second."""
+
+
 @pytest.mark.parametrize(("size_bytes", "asked"), [(100_000, 300), (1000, 40_000)], ids=["huge together", "small"])
 def test_a_client_that_never_reads_is_cut_off(tmp_path: Path, size_bytes: int, asked: int) -> None:
     """Bounded memory: logged and counted, and nobody else notices. A piece of a huge reply is kept a while."""
-    with Cluster(tmp_path, 1, "--client-output-buffer-bytes-max", str(1 << 20)) as cluster:
-        member = cluster.wait_leader()
+    cluster = Cluster(tmp_path, 1, "--client-output-buffer-bytes-max", str(1 << 20))
+    [member] = cluster
+    member._argv[1:3] = ["-c", IMPATIENT]
+    with cluster:
+        cluster.wait_leader()
         with member.client() as bystander, member.client() as slow:
             assert bystander("SET", "big", b"x" * size_bytes) == b"OK"
             with contextlib.suppress(OSError):

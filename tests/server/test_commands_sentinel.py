@@ -45,7 +45,8 @@ sentinel set a
 def sentinel_port() -> Iterator[int]:
     """A sentinel that knows a master, a replica and another sentinel."""
     with contextlib.ExitStack() as stack:
-        master = stack.enter_context(start_redis_server())
+        # A master waits five seconds for more replicas before it sends its data to the first.
+        master = stack.enter_context(start_redis_server("--repl-diskless-sync-delay", "0"))
         replica = stack.enter_context(start_redis_server("--replicaof", "127.0.0.1", str(master)))
         with RespConnection(replica) as redis:
             wait_until("it follows", lambda: b"master_link_status:up" in redis.call(b"INFO", b"replication"))

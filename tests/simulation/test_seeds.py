@@ -7,7 +7,7 @@ import pytest
 from raftkv.testing.simulation import run
 
 
-@pytest.mark.parametrize("seed", range(1, 101))
+@pytest.mark.parametrize("seed", range(1, 201))
 def test_seed(seed: int) -> None:
     report = run(seed)
     assert report.operations["ok"] > 0
