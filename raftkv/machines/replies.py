@@ -8,6 +8,7 @@ set or frozenset never (their order is not deterministic). What Python has no wo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, islice
 from typing import Any, Final, cast
 
 import msgspec
@@ -44,7 +45,9 @@ class Walk:
         return self._count
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(self._begin())
+        # What has no items itself keeps this alive, and with it what is walked: an iterator may know no more of that
+        # than a list which its owner, when nobody holds it, gives away to be freed.
+        return chain(self._begin(), islice((self,), 0))
 
 
 class SetReply(msgspec.Struct, frozen=True, gc=False):

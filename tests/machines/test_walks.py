@@ -190,6 +190,17 @@ def test_readers_change_nothing_and_see_no_change(seed: int) -> None:
     assert {key: order_of(read, key) for key in values} == {key: order_of(alone, key) for key in values}
 
 
+def test_a_walk_that_nobody_else_holds_lives_until_its_end() -> None:
+    client = filled()
+    reply = client.call(b"LRANGE", b"l", b"0", b"-1")
+    client.call(b"DEL", b"l")
+    walk = iter(reply)
+    del reply
+    while graveyard.members_waiting():
+        client.advance(0)
+    assert list(walk) == NAMES
+
+
 def test_all_keys_are_walked_while_they_change_and_a_snapshot_begins() -> None:
     client = MachineClient()
     client.call(b"MSET", *(word for name in NAMES for word in (name, b"1")))

@@ -6,7 +6,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raftkv.machines.replies import NULL_ARRAY, OK, Error, Pairs, Push, Reply, SetReply, Simple, SpelledDouble, Verbatim
+from raftkv.machines.replies import (
+    NULL_ARRAY,
+    OK,
+    Error,
+    Map,
+    Pairs,
+    Push,
+    Reply,
+    SetReply,
+    Simple,
+    SpelledDouble,
+    Verbatim,
+    Walk,
+)
 from raftkv.replica.packing import pack, unpack
 from raftkv.wire.resp_encode import encode
 
@@ -33,6 +46,13 @@ def test_there_and_back(reply: Reply) -> None:
     again = unpack(pack(reply))
     assert again == reply
     assert [encode(again, resp3) for resp3 in (False, True)] == [encode(reply, resp3) for resp3 in (False, True)]
+
+
+def test_what_is_walked_is_packed_as_a_whole() -> None:
+    items, pairs = [b"a", 1, None], [(b"a", b"1"), (b"b", b"2")]
+    walk, walked_pairs = Walk(3, lambda: items), Walk(2, lambda: pairs)
+    walked: list[Reply] = [walk, SetReply(walk), Map(walked_pairs), Pairs(walked_pairs)]
+    assert unpack(pack(walked)) == [items, SetReply(items), dict(pairs), Pairs(pairs)]
 
 
 def test_what_is_no_reply_is_refused() -> None:

@@ -302,7 +302,11 @@ def _pieces(contents: _Contents, name: bytes, value: Value, deadline_ms: int | N
         # Writes may come between its slices, also when it has few members: a hash has two pieces for each, and any may
         # be long. They would tear it, or end this walk.
         contents.kept.values[name] = None
-        pieces = contents.space.frozen(value).pieces() if len(value) > SLICE_KEYS_MAX else list(value.pieces())
+        if len(value) > SLICE_KEYS_MAX:
+            value = contents.space.frozen(value)
+            pieces = value.pieces()
+        else:
+            pieces = list(value.pieces())
     content: list[bytes] = []
     size = 0
     for piece in pieces:
