@@ -294,7 +294,8 @@ class StateMachine(ABC):
 
     @abstractmethod
     def handle_read(self, context: ReadContext, commands: list[list[bytes]]) -> list[Reply]:
-        """Answer commands of kind READ or DIRTY from the present state without changing it."""
+        """Answer commands of kind READ or DIRTY from the present state without changing it. To list many thousand items
+        stops everybody: answer with a `replies.Walk` over what does not change any more."""
 
     def handle_system_write(self, kind: str, content: Any, context: Context) -> None:  # noqa: ARG002
         """Something that raftkv itself put into the log. The one kind today is "config", with the list of member ids:
