@@ -7,42 +7,39 @@ A turn goes straight through, and every stage handles all that has gathered, not
             output of the core  ->  a write for the disk, messages for the peers
             committed entries   ->  machine  ->  replies to their sinks
             confirmed reads     ->  machine  ->  replies to their sinks
-
-Time. Each entry carries the leader's clock, never below that of an earlier entry; a new leader therefore proposes
-nothing before it has applied its first own entry. Keys become invisible by that log time only: when the clock has
-passed the machine's deadline, the leader commits an empty batch with the new time before it answers reads
-(otherwise a client could see a key gone on one leader, and back on the next whose clock is behind).
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from random import Random
 
 import msgspec
 
-from raftkv.errors import Fatal, MemberFailed, ProtocolError, StorageCorrupt
-from raftkv.machines.interface import Batch, Context, Kind, ReadContext, StateMachine
+from raftkv.errors import ProtocolError
+from raftkv.machines.interface import Batch, Kind, StateMachine
 from raftkv.machines.replies import Error, Reply
-from raftkv.raft.log import Log
 from raftkv.raft.membership import Membership, decode_membership
 from raftkv.raft.messages import Entry, EntryKind, RaftMessage, SnapshotReply
-from raftkv.raft.node import Node
 from raftkv.raft.roles import Role
-from raftkv.raft.settings import RaftSettings
 from raftkv.replica.admin import Admin
+from raftkv.replica.callbacks import Callbacks, Report
 from raftkv.replica.effects import EffectDesk
 from raftkv.replica.follower_reads import FollowerReads
 from raftkv.replica.forwarding import FRAME_SLACK_BYTES, Answer, Forwarder, RemoteSink, Slices
 from raftkv.replica.gathering import Gathering
 from raftkv.replica.jobs import Job
 from raftkv.replica.ledger import MARK, Ledger
+from raftkv.replica.log_time import LogTime
 from raftkv.replica.proposals import Proposal, Proposals
+from raftkv.replica.reader import Reader
+from raftkv.replica.recovery import recover_node
 from raftkv.replica.rounds import Rounds
-from raftkv.replica.screen import Screen, internal_error, read_one_by_one
-from raftkv.replica.sessions import Limits
-from raftkv.replica.snapshots import Snapshots, SnapshotSettings, restore
+from raftkv.replica.screen import Screen
+from raftkv.replica.settings import ReplicaSettings
+from raftkv.replica.snapshots import Snapshots
+from raftkv.replica.state import Effects, ReplicatedState
 from raftkv.replica.verifying import Digesting, Verification, is_verify
 from raftkv.replica.versions import Versions
 from raftkv.replica.work import (
@@ -56,7 +53,7 @@ from raftkv.replica.work import (
     answer,
     join,
 )
-from raftkv.storage.interface import LogStore, SnapshotInfo, SnapshotMeta, SnapshotStore, Write
+from raftkv.storage.interface import LogStore, SnapshotInfo, SnapshotStore, Write
 from raftkv.wire.peer import (
     Forward,
     ForwardRefused,
@@ -75,73 +72,8 @@ _FORWARDED_KINDS = frozenset({Kind.WRITE, Kind.READ, Kind.ADMIN})
 _decode_batch = msgspec.msgpack.Decoder(Batch).decode
 
 
-STUCK_DEADLINE_MS = 1000
-"""How often a machine is told the time whose deadline has passed and does not move."""
-
-
-class ReplicaSettings(msgspec.Struct, frozen=True):
-    raft: RaftSettings = RaftSettings()
-
-    sessions: Limits = Limits()
-    """For exactly-once sessions. Those of the leader hold for all members."""
-
-    snapshots: SnapshotSettings = SnapshotSettings()
-
-    forwards: bool = True
-    """Send commands on to the leader; otherwise their clients are told where it is."""
-
-    reads_locally: bool = False
-    """A member that does not lead answers linearizable reads itself, and asks the leader only for the read index."""
-
-    proposals_inflight_max: int = 1
-    """So many entries may be on their way to being applied; what arrives meanwhile gathers for the next one."""
-
-    entry_bytes_max: int = 4 * 1024 * 1024
-    """An entry takes no further work once it is about this large."""
-
-    frame_bytes_max: int = 64 * 1024 * 1024
-    """The largest message that another member takes."""
-
-    joining_patience_ms: int = 30_000
-    """Who asked for a new voter is told when it has come no further for so long."""
-
-    verify_interval_ms: int = 0
-    """So often a leader has the states of all members compared; 0: only when asked."""
-
-    verify_patience_ms: int = 600_000
-    """It waits so long for the hash of a member that is connected."""
-
-    apply_commands_max: int = 10_000
-    """A turn applies about so many commands, so that a member that catches up still hears and speaks."""
-
-    no_leader_wait_ms: int = 3000
-    """How long a command waits for a leader to be known."""
-
-    request_timeout_ms: int = 5000
-    """How long a command that is under way waits for its outcome."""
-
-    outbox_max: int = 100_000
-    outbox_bytes_max: int = 64 * 1024 * 1024
-    """With so many durable effects waiting, or so many bytes of them, a leader takes no further writes."""
-
-
-Report = Callable[[str, Exception], None]
-"""(what the machine was asked, what it raised)"""
-
-
 def _say_nothing(what: str, error: Exception) -> None:
     pass
-
-
-def _init(machine: StateMachine) -> None:
-    try:
-        machine.init()
-    except Fatal:
-        raise
-    except Exception as error:
-        raise MemberFailed(
-            f"init of the machine {machine.name!r} ({type(machine).__name__}) raised {error!r}"
-        ) from error
 
 
 class Turn(msgspec.Struct, gc=False):
@@ -172,24 +104,17 @@ class Replica:
         """`members` are those that the cluster began with; snapshot and log know better. `report` hears of the
         exceptions of the machine, and of work with snapshots, that do not stop this member. One of `machine.init`
         leaves as the cause of MemberFailed, and StorageCorrupt where snapshot and log cannot be used."""
-        recovered = store.recovered
         self.settings = settings
         self.machine = machine
-        _init(machine)
+        self._callbacks = Callbacks(machine, report)
+        self._time = LogTime(machine, report)
         self.ledger = Ledger(machine)
-        self.screen = Screen(self.ledger, lambda: self.applied == self.node.log.last_index)
+        self.state = ReplicatedState(machine, self.ledger, members, self._time)
+        self.screen = Screen(self.ledger, lambda: self.state.applied == self.node.log.last_index)
+        if self._callbacks.judges_commands:
+            self.screen.checks.append(self._callbacks.is_command)
         self._cluster_id = cluster_id
-        self._stored_index = recovered.last_index
-        self.applied = 0
-        self.log_time_ms = 0
-        """Time of the newest entry applied or proposed here."""
-
-        self._entry_time_ms = 0
-        """Time of the newest entry applied: the same on every member, as `log_time_ms` is not."""
-
-        self.membership = members
-        """As of `applied`. The core's own (`node.membership`) may be ahead."""
-
+        self._stored_index = store.recovered.last_index
         self.snapshots = Snapshots(
             snapshots,
             settings.snapshots,
@@ -200,49 +125,13 @@ class Replica:
         )
         newest = self.snapshots.newest
         if newest is not None:
-            self._restore(newest)
-        if self.applied < recovered.base[0]:
-            raise StorageCorrupt(
-                f"the log begins behind entry {recovered.base[0]}, and the newest snapshot ends at {self.applied}. What"
-                " to do: put the missing snapshot back, or have this member fetch everything anew (serve --rebuild)"
-            )
-        log = Log(
-            base=recovered.base,
-            last_index=recovered.last_index,
-            terms=recovered.terms,
-            commit=recovered.hard_state.commit,
-            read_stored=store.read,
-            cache_bytes_max=settings.raft.log_cache_bytes_max,
-        )
-        agrees = newest is None or log.has(newest.meta.index, newest.meta.term)
-        if agrees:
-            log.commit = max(log.commit, self.applied)
-        memberships = [(index, decode_membership(data)) for index, data in recovered.memberships]
-        self.node = Node(
-            member_id,
-            self.membership,
-            later_memberships=[(index, each) for index, each in memberships if index > self.applied],
-            hard_state=recovered.hard_state,
-            log=log,
-            settings=settings.raft,
-            random=random,
-            now_ms=now_ms,
-        )
-        if newest is not None and not agrees:
-            self.node.install_snapshot(newest.meta.index, newest.meta.term, self.membership)
+            self.state.restore(snapshots, newest)
+        self.node = recover_node(member_id, store, newest, self.state, settings.raft, random, now_ms)
         self.effects = EffectDesk(self.ledger.outbox)
-        self._report = report
-        if type(machine).is_command is not StateMachine.is_command:
-            self.screen.checks.append(self._is_command)
-        self._told_role = ""
-        self._tell_role(Role.FOLLOWER)
-        self.versions = Versions(member_id, self.membership.members, machine, self.ledger)
+        self._callbacks.tell_role(Role.FOLLOWER)
+        self._reader = Reader(machine, self.screen, self._time, report)
+        self.versions = Versions(member_id, self.state.membership.members, machine, self.ledger)
         self._screen_versions()
-        self._told_deadline_ms: int | None = None
-        """The machine's deadline when an entry was last proposed for its sake; not again for the same one before
-        `_tell_again_ms`."""
-        self._tell_again_ms = 0
-        self._said_stuck = False
         self._duties_due = False
         self._duty_index = 0
         """The newest entry that this leader has proposed by duty."""
@@ -269,7 +158,7 @@ class Replica:
         self.digesting = Digesting(self.ledger, machine, report)
         self.verification = Verification(member_id, settings.verify_interval_ms, settings.verify_patience_ms)
         self._rounds = Rounds()
-        self.follower_reads = FollowerReads(lambda: self.applied)
+        self.follower_reads = FollowerReads(lambda: self.state.applied)
         self._write_gathering = Gathering()
         self._read_gathering = Gathering()
         self._stirred = True
@@ -301,7 +190,7 @@ class Replica:
 
     def read_dirty(self, commands: list[list[bytes]], scopes: Mapping[int, int], wall_ms: int) -> list[Reply]:
         """Answer from this member's present state, which may be behind."""
-        return self._read_commands(commands, scopes, wall_ms)
+        return self._reader.read(commands, scopes, wall_ms)
 
     def on_message(self, sender: int, message: PeerMessage) -> None:
         """Raises ProtocolError when no member of this version sends that: the link is then to be closed."""
@@ -349,7 +238,7 @@ class Replica:
             self._reply_bytes_max,
             send,
             self._huge_replies,
-            lambda: self.applied,
+            lambda: self.state.applied,
         )
         size_bytes = sum(map(len, map(b"".join, message.commands)))
         self.submit(Kind(message.kind), message.commands, message.scopes, size_bytes, sink, message.system)
@@ -451,11 +340,11 @@ class Replica:
         if node.entered:
             entered, node.entered = node.entered, []
             for role in entered:
-                self._tell_role(role)
+                self._callbacks.tell_role(role)
             if Role.LEADER in entered:
                 # What an earlier leadership has proposed may be lost.
                 self._duty_index = 0
-                self._told_deadline_ms = None
+                self._time.on_elected()
         if node.leader_id != self._known_leader_id:
             self._known_leader_id = node.leader_id
             if node.leader_id is not None:
@@ -466,7 +355,7 @@ class Replica:
             for work in self._admin_works:
                 (self.verification if is_verify(work) else self.admin).take(work)
             self._admin_works.clear()
-            if self.applied >= node.term_start and node.transferring is None:
+            if self.state.applied >= node.term_start and node.transferring is None:
                 if self._duties_due:
                     self._do_duties(wall_ms)
                     self._verify(wall_ms)
@@ -498,25 +387,30 @@ class Replica:
         and disk writes are under way meanwhile. Returns whether more is left to be applied (`apply_commands_max`)."""
         node = self.node
         budget = self.settings.apply_commands_max
-        while self.applied < node.log.commit and budget > 0:
-            for entry in node.log.slice(self.applied + 1, node.log.commit, 256, 1024 * 1024):
+        while self.state.applied < node.log.commit and budget > 0:
+            for entry in node.log.slice(self.state.applied + 1, node.log.commit, 256, 1024 * 1024):
                 budget -= self._apply(entry)
                 if budget <= 0:
                     break
-        node.log.trim(self.applied)
-        leading = node.role is Role.LEADER and self.applied >= node.term_start
+        node.log.trim(self.state.applied)
+        leading = node.role is Role.LEADER and self.state.applied >= node.term_start
         if leading is not self.effects.leading:
             self.effects.on_leading(leading)
         self._take_back(self._rounds.settle(node))
         if self._rounds.has_confirmed:
             self._answer_reads(wall_ms)
         while works := self.follower_reads.take_answerable():
-            answer(works, self._read(works, wall_ms))
+            answer(works, self._reader.read_works(works, wall_ms))
         if self._rounds.under_way:
             self._read_ahead(wall_ms)
         more_to_write = self._go_on_with_snapshot()
         self._huge_replies.step()
-        return more_to_write or bool(self._huge_replies) or self.applied < node.log.commit
+        return more_to_write or bool(self._huge_replies) or self.state.applied < node.log.commit
+
+    @property
+    def applied(self) -> int:
+        """Index of the entry applied last."""
+        return self.state.applied
 
     @property
     def proposals_waiting(self) -> int:
@@ -532,7 +426,7 @@ class Replica:
     def needs_turn(self) -> bool:
         """Whether a turn would do anything after the inputs since the last one. Reads that come while a round is under
         way, and writes while enough entries are, can only wait: a turn for each few of them costs more than they do."""
-        if self._stirred or self.wants_turn or self.applied < self.node.log.commit:
+        if self._stirred or self.wants_turn or self.state.applied < self.node.log.commit:
             return True
         if self.snapshots.taking.jobs or self.digesting.has_more or self._huge_replies:
             return True
@@ -548,7 +442,7 @@ class Replica:
         if self.node.role is not Role.LEADER:
             return self.follower_reads.wants_turn
         return (
-            self.applied >= self.node.term_start
+            self.state.applied >= self.node.term_start
             and self.node.transferring is None
             and (self._may_propose or self._may_begin_round or self._rounds.has_read_by_lease)
         )
@@ -561,7 +455,7 @@ class Replica:
         return (
             self._write_gathering.is_ripe(len(self._writes))
             and len(self._proposals) < self.settings.proposals_inflight_max
-            and self.applied == self.node.log.commit
+            and self.state.applied == self.node.log.commit
         )
 
     def _propose(self, wall_ms: int) -> None:
@@ -581,30 +475,12 @@ class Replica:
                     continue
                 works = admitted
             self._propose_one(works, wall_ms)
-        if not self._proposals and self._deadline_due(wall_ms) is not None:
+        if not self._proposals and self._time.deadline_due(wall_ms) is not None:
             self._propose_time(wall_ms)
-
-    def _deadline_due(self, wall_ms: int) -> int | None:
-        """The machine's deadline, if its time has come and the machine is to hear of it by an entry."""
-        deadline_ms = self.machine.deadline_ms()
-        if deadline_ms is None or deadline_ms > wall_ms:
-            return None
-        if deadline_ms == self._told_deadline_ms and self._entry_time_ms >= deadline_ms:
-            # It has heard, and the deadline has not moved (an `on_time` that raises, say). Telling it in every turn
-            # would fill the log for ever; readers need not wait, since nothing more is to come by that time.
-            if wall_ms < self._tell_again_ms:
-                return None
-            if not self._said_stuck:
-                self._said_stuck = True
-                self._report("deadline_ms", ValueError(f"{deadline_ms} is past, and stays when its time is told"))
-        else:
-            self._said_stuck = False
-        return deadline_ms
 
     def _propose_time(self, wall_ms: int) -> int:
         """An entry without commands: it only tells the time."""
-        self._told_deadline_ms = self.machine.deadline_ms()
-        self._tell_again_ms = wall_ms + STUCK_DEADLINE_MS
+        self._time.on_telling(wall_ms)
         return self._propose_one([], wall_ms)
 
     def _propose_one(self, works: list[Work], wall_ms: int) -> int:
@@ -615,7 +491,7 @@ class Replica:
     def _do_duties(self, wall_ms: int) -> None:
         """What a leader owes the ledger. One entry at a time, or each tick until it is applied would bring another."""
         self._duties_due = False
-        if self.applied >= self._duty_index:
+        if self.state.applied >= self._duty_index:
             commands = self.ledger.duties(self.settings.sessions, self.versions.lowest, wall_ms, self.effects.done())
             if commands is not None:
                 self._duty_index = self._propose_system(commands, wall_ms)
@@ -627,8 +503,7 @@ class Replica:
     def _append(
         self, commands: list[list[bytes]], scopes: dict[int, int], works: list[Work], wall_ms: int, *, system: bool
     ) -> int:
-        self.log_time_ms = max(wall_ms, self.log_time_ms)
-        batch = Batch(self.log_time_ms, self._random.getrandbits(63), commands, scopes, system)
+        batch = Batch(self._time.stamp(wall_ms), self._random.getrandbits(63), commands, scopes, system)
         index = self.node.propose(_encode_batch(batch))
         self._proposals.add(Proposal(index, self.node.term, batch, works))
         return index
@@ -638,66 +513,39 @@ class Replica:
         proposal, lost = self._proposals.on_applying(entry.index, entry.term)
         if lost:
             self._take_back(lost)
-        self.applied = entry.index
         self.snapshots.on_applied(entry)
         if entry.kind != EntryKind.COMMANDS:
+            effects = self.state.apply_without_commands(entry)
             if entry.kind == EntryKind.MEMBERSHIP:
-                self._follow_membership(decode_membership(entry.data))
-            self._tell_members(entry)
+                self._follow_membership()
+            if effects:
+                self._on_effects(entry, effects, is_own=True)
             return 1
         batch = proposal.batch if proposal is not None else _decode_batch(entry.data)
-        self._entry_time_ms = batch.time_ms
-        self.log_time_ms = max(self.log_time_ms, batch.time_ms)
         works: list[Work] = proposal.works if proposal is not None else []
-        context = Context(
-            index=entry.index,
-            term=entry.term,
-            time_ms=batch.time_ms,
-            seed=batch.seed,
-            members=self.membership.voters,
-            scopes=batch.scopes,
-            wants_replies=bool(works),
-        )
+        replies, effects = self.state.apply(entry, batch, bool(works))
         if batch.system:
-            replies = self.ledger.handle_write(context, batch.commands)
             self._look_at_ledger()
             if self.ledger.is_marked:
                 self.ledger.is_marked = False
                 self._begin_digest(entry)
-        else:
-            replies = self.machine.handle_write(context, batch.commands)
         if works:
             self._write_gathering.on_answered(len(self._writes), len(works))
-        if context.effects:
-            awaited = self._on_effects(entry, context, is_own=proposal is not None)
+        if effects:
+            awaited = self._on_effects(entry, effects, is_own=proposal is not None)
             self.effects.answer(works, replies, awaited)
         elif works:
             answer(works, replies)
         return 1 + len(batch.commands)
 
-    def _tell_members(self, entry: Entry) -> None:
-        """A new leader's first entry, or a change of the members: the machine hears who they are, as ExRaft's does."""
-        context = Context(
-            index=entry.index,
-            term=entry.term,
-            time_ms=self._entry_time_ms,
-            seed=entry.index,
-            members=self.membership.voters,
-            wants_replies=False,
-        )
-        self.machine.handle_system_write("config", list(self.membership.voters), context)
-        if context.effects:
-            self._on_effects(entry, context, is_own=True)
-
-    def _follow_membership(self, members: Membership) -> None:
-        self.membership = members
-        self.versions.members = sorted(members.members)
+    def _follow_membership(self) -> None:
+        self.versions.members = sorted(self.state.membership.members)
         self._screen_versions()
 
-    def _on_effects(self, entry: Entry, context: Context, *, is_own: bool) -> dict[int, list[str]]:
+    def _on_effects(self, entry: Entry, effects: Effects, *, is_own: bool) -> dict[int, list[str]]:
         node = self.node
         is_own = is_own and node.role is Role.LEADER and node.term == entry.term
-        awaited = self.effects.on_applied(entry.index, context.effects, is_own=is_own)
+        awaited = self.effects.on_applied(entry.index, effects, is_own=is_own)
         self._look_at_ledger()
         return awaited
 
@@ -765,16 +613,8 @@ class Replica:
         taking = self.snapshots.taking
         if taking.has_more:
             taking.step()
-        elif self.applied and self.snapshots.is_due(self._now_ms):
-            meta = SnapshotMeta(
-                index=self.applied,
-                term=self.node.log.term(self.applied),
-                time_ms=self._entry_time_ms,
-                membership=self.membership.encode(),
-                machine=self.machine.name,
-                machine_version=self.machine.version,
-                cluster_id=self._cluster_id,
-            )
+        elif self.state.applied and self.snapshots.is_due(self._now_ms):
+            meta = self.state.meta(self.node.log.term(self.state.applied), self._cluster_id)
             self.snapshots.begin(meta, self.ledger, self.machine)
         return taking.has_more
 
@@ -802,17 +642,13 @@ class Replica:
         for work in self._proposals.on_skipped(meta.index):
             work.sink.on_unknown(OUTCOME_UNKNOWN)
         self._restore(info)
-        self._follow_membership(self.membership)
-        self._look_at_ledger()
         if node.leader_id is not None:
             node.promise(node.leader_id, SnapshotReply(node.term, meta.index, info.size_bytes, True))
 
     def _restore(self, info: SnapshotInfo) -> None:
-        restore(self.snapshots.store, info, self.ledger, self.machine)
-        self.applied = info.meta.index
-        self._entry_time_ms = info.meta.time_ms
-        self.log_time_ms = max(self.log_time_ms, info.meta.time_ms)
-        self.membership = decode_membership(info.meta.membership)
+        self.state.restore(self.snapshots.store, info)
+        self._follow_membership()
+        self._look_at_ledger()
 
     # ---- reads
 
@@ -827,77 +663,28 @@ class Replica:
             return
         works, self._reads = self._reads, []
         read_index = 0
-        deadline_ms = self._deadline_due(wall_ms)
+        deadline_ms = self._time.deadline_due(wall_ms)
         if deadline_ms is not None:
             # Something is due but not yet gone by log time. An entry under way may carry a time that is late enough.
             read_index = (
                 self.node.log.last_index
-                if self._proposals and self.log_time_ms >= deadline_ms
+                if self._proposals and self._time.newest_ms >= deadline_ms
                 else self._propose_time(wall_ms)
             )
         self._rounds.begin(self.node, works, read_index)
 
     def _read_ahead(self, wall_ms: int) -> None:
-        works = self._rounds.works_to_read_ahead(self.applied)
+        works = self._rounds.works_to_read_ahead(self.state.applied)
         if works:
-            self._rounds.on_read_ahead(self._read(works, wall_ms))
+            self._rounds.on_read_ahead(self._reader.read_works(works, wall_ms))
 
     def _answer_reads(self, wall_ms: int) -> None:
         while True:
-            works, replies = self._rounds.take_answerable(self.applied)
+            works, replies = self._rounds.take_answerable(self.state.applied)
             if not works:
                 return
             self._read_gathering.on_answered(len(self._reads), len(works))
-            answer(works, self._read(works, wall_ms) if replies is None else replies)
-
-    def _read(self, works: list[Work], wall_ms: int) -> list[Reply]:
-        return self._read_commands(*join(works), wall_ms)
-
-    def _read_commands(self, commands: list[list[bytes]], scopes: Mapping[int, int], wall_ms: int) -> list[Reply]:
-        context = ReadContext(max(wall_ms, self.log_time_ms), scopes)
-        if self.screen.version_check is None:
-            return self._handle_read(context, commands)
-        return self.screen.read_admitted(self._handle_read, context, commands)
-
-    def _handle_read(self, context: ReadContext, commands: list[list[bytes]]) -> list[Reply]:
-        try:
-            return self.machine.handle_read(context, commands)
-        except (Fatal, MemoryError):
-            raise
-        except Exception as error:
-            if len(commands) == 1:
-                self._report("read", error)
-                return [internal_error(commands[0], error)]
-        return read_one_by_one(self._handle_read, context, commands)
-
-    # ---- the machine's other callbacks
-
-    def _is_command(self, kind: Kind, argv: list[bytes]) -> Error | None:  # noqa: ARG002
-        row = self.machine.commands.get(argv[0].lower()) if argv else None
-        if row is None or row.kind is not Kind.WRITE:
-            return None
-        try:
-            verdict = self.machine.is_command(argv)
-        except (Fatal, MemoryError):
-            raise
-        except Exception as error:
-            self._report("is_command", error)
-            return internal_error(argv, error)
-        if isinstance(verdict, Error):
-            return verdict
-        return None if verdict else Error(f"ERR the machine does not take this {row.name!r}; it was not carried out")
-
-    def _tell_role(self, role: Role) -> None:
-        """Standing for election counts from where it changes something: a pre-candidate is a follower still."""
-        if role is Role.PRE_CANDIDATE or (role.value == self._told_role and role is not Role.CANDIDATE):
-            return
-        self._told_role = role.value
-        try:
-            self.machine.transition(role.value)
-        except Fatal:
-            raise
-        except Exception as error:
-            self._report("transition", error)
+            answer(works, self._reader.read_works(works, wall_ms) if replies is None else replies)
 
     # ---- not the leader
 

@@ -72,7 +72,7 @@ INSTALLING = {
     "the writing of a chunk": Step(_Receiver, "write", _any),
     "the verification": _job("verify"),
     "the rename of a received one": TAKING["the rename of a snapshot"],
-    "the restoring of the state": Step(Replica, "_restore", lambda replica, _info: hasattr(replica, "node")),
+    "the restoring of the state": Step(Replica, "_restore", _any),
     "the base behind it": CUTTING["the base in the log"],
 }
 STEPS = TAKING | CUTTING | PRUNING | INSTALLING

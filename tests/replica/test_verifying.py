@@ -195,7 +195,7 @@ def test_a_mark_that_was_here_before_the_start_is_not_digested(three: Cluster, c
     entries = stored.read(1, old.applied, 1 << 20)
     again = Replica(
         2,
-        old.membership,
+        old.state.membership,
         machine=RedisMachine(),
         store=MemoryLogStore([Write(stored._hard_state, entries)]),
         snapshots=old.snapshots.store,

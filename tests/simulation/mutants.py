@@ -27,16 +27,18 @@ from raftkv.raft.node import Node, Output
 from raftkv.raft.quorum import agreed
 from raftkv.raft.roles import Role
 from raftkv.raft.settings import RaftSettings
-from raftkv.replica import Replica, ReplicaSettings, Turn, replica, sessions, snapshots
+from raftkv.replica import Replica, ReplicaSettings, Turn, sessions, snapshots, state
 from raftkv.replica.admin import Admin, Goal, _Request
 from raftkv.replica.follower_reads import FollowerReads
 from raftkv.replica.forwarding import Forwarder
 from raftkv.replica.ledger import Ledger
+from raftkv.replica.log_time import LogTime
 from raftkv.replica.proposals import Proposal, Proposals
 from raftkv.replica.receiving import Receiving
 from raftkv.replica.sending import Sending, _Transfer
 from raftkv.replica.sessions import NEW, Limits, Session, Sessions, SessionWalk
 from raftkv.replica.snapshots import Snapshots, SnapshotSettings
+from raftkv.replica.state import ReplicatedState
 from raftkv.replica.work import Work
 from raftkv.storage.interface import SnapshotInfo, SnapshotMeta, SnapshotStore
 from raftkv.testing.scenario import Scenario, draw
@@ -336,13 +338,13 @@ def matches_proposals_by_index_alone(patch: pytest.MonkeyPatch) -> None:
 
 def believes_its_own_clock(patch: pytest.MonkeyPatch) -> None:
     """A leader gives entries the time of its clock, though earlier ones may carry a later time."""
-    propose_one = Replica._propose_one
+    stamp = LogTime.stamp
 
-    def naive(self: Replica, works: list[Work], wall_ms: int) -> int:
-        self.log_time_ms = wall_ms
-        return propose_one(self, works, wall_ms)
+    def naive(self: LogTime, wall_ms: int) -> int:
+        self.newest_ms = wall_ms
+        return stamp(self, wall_ms)
 
-    patch.setattr(Replica, "_propose_one", naive)
+    patch.setattr(LogTime, "stamp", naive)
 
 
 # ---- exactly once
@@ -484,20 +486,20 @@ def restores_no_sessions(patch: pytest.MonkeyPatch) -> None:
         snapshots.restore(store, info, ledger, machine)
         ledger.sessions.restore(ledger.sessions.limits, ledger.sessions.last_id, {})
 
-    patch.setattr(replica, "restore", restore)
+    patch.setattr(state, "restore", restore)
     _hide_ledgers(patch)
 
 
 def restores_no_time(patch: pytest.MonkeyPatch) -> None:
     """Whoever begins with a snapshot takes its own clock's word for the time."""
-    restore = Replica._restore
+    restore = ReplicatedState.restore
 
-    def timeless(self: Replica, info: SnapshotInfo) -> None:
-        before = self.log_time_ms
-        restore(self, info)
-        self.log_time_ms = before
+    def timeless(self: ReplicatedState, store: SnapshotStore, info: SnapshotInfo) -> None:
+        before = self.time.newest_ms
+        restore(self, store, info)
+        self.time.newest_ms = before
 
-    patch.setattr(Replica, "_restore", timeless)
+    patch.setattr(ReplicatedState, "restore", timeless)
 
 
 def sends_chunks_of_the_wrong_place(patch: pytest.MonkeyPatch) -> None:
@@ -533,11 +535,11 @@ def takes_with_the_members_of_the_logs_end(patch: pytest.MonkeyPatch) -> None:
     begin = Replica._go_on_with_snapshot
 
     def newest(self: Replica) -> bool:
-        applied, self.membership = self.membership, self.node.membership
+        applied, self.state.membership = self.state.membership, self.node.membership
         try:
             return begin(self)
         finally:
-            self.membership = applied
+            self.state.membership = applied
 
     patch.setattr(Replica, "_go_on_with_snapshot", newest)
 

@@ -33,6 +33,6 @@ class StateMachineSafety(Invariant):
         self.require(applied > before, f"{member.id}: applied went back from {before} to {applied}")
         self.require(applied <= replica.node.log.commit, f"{member.id} applied {applied}, which is not committed")
         self._applied[member.id] = applied
-        state = replica.machine.state_hash() + replica.ledger.digest() + replica.membership.encode()
+        state = replica.machine.state_hash() + replica.ledger.digest() + replica.state.membership.encode()
         first = self._hashes.setdefault(applied, state)
         self.require(first == state, f"{member.id} has another state at {applied} than others had")
