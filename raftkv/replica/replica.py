@@ -11,8 +11,8 @@ A turn goes straight through, and every stage handles all that has gathered, not
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping
+from functools import partial
 from random import Random
 
 import msgspec
@@ -21,21 +21,24 @@ from raftkv.errors import ProtocolError
 from raftkv.machines.interface import Batch, Kind, StateMachine
 from raftkv.machines.replies import Error, Reply
 from raftkv.raft.membership import Membership, decode_membership
-from raftkv.raft.messages import Entry, EntryKind, RaftMessage, SnapshotReply
+from raftkv.raft.messages import Entry, EntryKind, SnapshotChunk, SnapshotReply
 from raftkv.raft.roles import Role
 from raftkv.replica.admin import Admin
 from raftkv.replica.callbacks import Callbacks, Report
+from raftkv.replica.duties import Duties
 from raftkv.replica.effects import EffectDesk
 from raftkv.replica.follower_reads import FollowerReads
-from raftkv.replica.forwarding import FRAME_SLACK_BYTES, Answer, Forwarder, RemoteSink, Slices
-from raftkv.replica.gathering import Gathering
+from raftkv.replica.forwarding import FRAME_SLACK_BYTES, Forwarder, RemoteSink, Slices
+from raftkv.replica.intake import Intake
 from raftkv.replica.jobs import Job
 from raftkv.replica.ledger import MARK, Ledger
+from raftkv.replica.links import Links
 from raftkv.replica.log_time import LogTime
-from raftkv.replica.proposals import Proposal, Proposals
+from raftkv.replica.proposer import Proposer
 from raftkv.replica.reader import Reader
 from raftkv.replica.recovery import recover_node
 from raftkv.replica.rounds import Rounds
+from raftkv.replica.router import Router
 from raftkv.replica.screen import Screen
 from raftkv.replica.settings import ReplicaSettings
 from raftkv.replica.snapshots import Snapshots
@@ -43,15 +46,12 @@ from raftkv.replica.state import Effects, ReplicatedState
 from raftkv.replica.verifying import Digesting, Verification, is_verify
 from raftkv.replica.versions import Versions
 from raftkv.replica.work import (
-    LEADERSHIP_LOST,
     NO_LEADER,
     NO_QUORUM,
     OUTCOME_UNKNOWN,
-    REMOVED,
     Sink,
     Work,
     answer,
-    join,
 )
 from raftkv.storage.interface import LogStore, SnapshotInfo, SnapshotStore, Write
 from raftkv.wire.peer import (
@@ -67,7 +67,6 @@ from raftkv.wire.peer import (
 
 _WRITE = Kind.WRITE
 _ADMIN = Kind.ADMIN
-_encode_batch = msgspec.msgpack.Encoder().encode
 _FORWARDED_KINDS = frozenset({Kind.WRITE, Kind.READ, Kind.ADMIN})
 _decode_batch = msgspec.msgpack.Decoder(Batch).decode
 
@@ -107,12 +106,8 @@ class Replica:
         self.settings = settings
         self.machine = machine
         self._callbacks = Callbacks(machine, report)
-        self._time = LogTime(machine, report)
         self.ledger = Ledger(machine)
-        self.state = ReplicatedState(machine, self.ledger, members, self._time)
-        self.screen = Screen(self.ledger, lambda: self.state.applied == self.node.log.last_index)
-        if self._callbacks.judges_commands:
-            self.screen.checks.append(self._callbacks.is_command)
+        self.state = state = ReplicatedState(machine, self.ledger, members, LogTime(machine, report))
         self._cluster_id = cluster_id
         self._stored_index = store.recovered.last_index
         self.snapshots = Snapshots(
@@ -125,44 +120,45 @@ class Replica:
         )
         newest = self.snapshots.newest
         if newest is not None:
-            self.state.restore(snapshots, newest)
-        self.node = recover_node(member_id, store, newest, self.state, settings.raft, random, now_ms)
-        self.effects = EffectDesk(self.ledger.outbox)
+            state.restore(snapshots, newest)
+        self.node = node = recover_node(member_id, store, newest, state, settings.raft, random, now_ms)
         self._callbacks.tell_role(Role.FOLLOWER)
-        self._reader = Reader(machine, self.screen, self._time, report)
-        self.versions = Versions(member_id, self.state.membership.members, machine, self.ledger)
-        self._screen_versions()
-        self._duties_due = False
-        self._duty_index = 0
-        """The newest entry that this leader has proposed by duty."""
+        self.versions = Versions(member_id, state.membership.members, machine, self.ledger)
+        self.screen = Screen(
+            self.ledger,
+            self.versions,
+            settings.outbox_max,
+            settings.outbox_bytes_max,
+            is_settled=lambda: state.applied == node.log.last_index,
+        )
+        if self._callbacks.judges_commands:
+            self.screen.checks.append(self._callbacks.is_command)
 
-        self._random = random
         self._now_ms = now_ms
-        self._connected: set[int] = set()
-        self._links_made: dict[int, int] = {}
-        """Peer -> how many links to it there have been."""
-
-        self._sends: list[tuple[int, PeerMessage]] = []
-        self._held: deque[tuple[int, list[tuple[int, RaftMessage]]]] = deque()
-        self._synced = 0
-
-        self._writes: deque[Work] = deque()
-        self._reads: list[Work] = []
-        self._admin_works: list[Work] = []
-        self.admin = Admin(settings.joining_patience_ms, self.snapshots.sending.offset_of)
-        self._proposals = Proposals()
-        self._reply_bytes_max = settings.frame_bytes_max - FRAME_SLACK_BYTES
-        self._forwarder = Forwarder(self._reply_bytes_max)
-        self._huge_replies = Slices()
         self._known_leader_id: int | None = None
-        self.digesting = Digesting(self.ledger, machine, report)
-        self.verification = Verification(member_id, settings.verify_interval_ms, settings.verify_patience_ms)
-        self._rounds = Rounds()
-        self.follower_reads = FollowerReads(lambda: self.state.applied)
-        self._write_gathering = Gathering()
-        self._read_gathering = Gathering()
+        self._links = Links()
+        self._intake = Intake()
         self._stirred = True
         """Something other than work has come in since the last turn: a message, a sync, time, a link."""
+
+        self.effects = EffectDesk(self.ledger.outbox)
+        self._proposer = Proposer(node, state, self._intake, self.screen, settings, random)
+        self._proposals = self._proposer.proposals
+        self._duties = Duties(state, self.versions, self.effects, settings.sessions, self._proposer)
+        self._reader = Reader(machine, self.screen, state.time, report)
+        self._rounds = Rounds()
+        self.follower_reads = FollowerReads(lambda: state.applied)
+        self._reply_bytes_max = settings.frame_bytes_max - FRAME_SLACK_BYTES
+        self._forwarder = Forwarder(self._reply_bytes_max)
+        self._router = Router(node, self._intake, self.follower_reads, self._forwarder, self._links, settings)
+        self._huge_replies = Slices()
+        self.admin = Admin(settings.joining_patience_ms, self.snapshots.sending.offset_of)
+        self.digesting = Digesting(self.ledger, machine, report)
+        self.verification = Verification(member_id, settings.verify_interval_ms, settings.verify_patience_ms)
+
+    def follow_settings(self, settings: ReplicaSettings) -> None:
+        """Go by these from now on; they differ in the changeable ones only (`server/commands/config.py`)."""
+        self.settings = self._proposer.settings = self._router.settings = settings
 
     # ---- inputs
 
@@ -184,9 +180,10 @@ class Replica:
             self.screen.has_system = True
         if kind is _ADMIN:
             self._stirred = True
-            self._admin_works.append(work)
+            self._intake.admin.append(work)
         else:
-            (self._writes if kind is _WRITE else self._reads).append(work)
+            intake = self._intake
+            (intake.writes if kind is _WRITE else intake.reads).append(work)
 
     def read_dirty(self, commands: list[list[bytes]], scopes: Mapping[int, int], wall_ms: int) -> list[Reply]:
         """Answer from this member's present state, which may be behind."""
@@ -201,7 +198,7 @@ class Replica:
         elif kind is ForwardReply:
             self._forwarder.on_reply(sender, message)  # type: ignore[arg-type]
         elif kind is ForwardRefused:
-            self._take_back(self._forwarder.on_refused(sender, message))  # type: ignore[arg-type]
+            self._intake.take_back(self._forwarder.on_refused(sender, message))  # type: ignore[arg-type]
         elif kind is ForwardUnknown:
             self._forwarder.on_unknown(sender, message)  # type: ignore[arg-type]
         elif kind is StateDigest:
@@ -219,19 +216,11 @@ class Replica:
         if message.kind not in _FORWARDED_KINDS:
             raise ProtocolError(f"forwarded commands of kind {message.kind}")
         if self.node.role is not Role.LEADER:
-            self._sends.append((origin, ForwardRefused(message.request_id, self.node.leader_id)))
+            self._links.send(origin, ForwardRefused(message.request_id, self.node.leader_id))
             return
-
-        link = self._links_made.get(origin)
-
-        def send(reply: Answer) -> bool:
-            # Only on the link that the commands came by: a restarted origin counts its requests from 1 again, and would
-            # take this for the answer to another client's command.
-            is_same = self._links_made.get(origin) == link and origin in self._connected
-            if is_same:
-                self._sends.append((origin, reply))
-            return is_same
-
+        # Only on the link that the commands came by: a restarted origin counts its requests from 1 again, and would
+        # take this for the answer to another client's command.
+        send = partial(self._links.send_on, origin, self._links.number_of(origin))
         sink = RemoteSink(
             message.request_id,
             message.resp3,
@@ -247,26 +236,22 @@ class Replica:
         """A new connection to `peer`, whose machine is of that version, is ready for use."""
         self._stirred = True
         self.versions.known[peer] = machine_version
-        self._connected.add(peer)
-        self._links_made[peer] = self._links_made.get(peer, 0) + 1
+        self._links.on_up(peer)
         self.node.on_link_reset(peer)
         self.snapshots.sending.on_link_up(peer)
 
     def on_link_down(self, peer: int) -> None:
         self._stirred = True
-        self._connected.discard(peer)
-        self._sends = [addressed for addressed in self._sends if addressed[0] != peer]
-        self._take_back(self._forwarder.on_link_down(peer))
+        self._links.on_down(peer)
+        self._intake.take_back(self._forwarder.on_link_down(peer))
         self.verification.on_gone(peer)
         self.snapshots.sending.on_link_down(peer)
 
     def on_synced(self, sequence: int) -> None:
         """Disk writes up to number `sequence` are durable: promises that waited for them may leave."""
         self._stirred = True
-        self._synced = sequence
         self.node.on_synced(sequence)
-        while self._held and self._held[0][0] <= sequence:
-            self._sends += self._held.popleft()[1]
+        self._links.on_synced(sequence)
 
     def on_clock(self, now_ms: int) -> None:
         """Inputs from here on arrive at `now_ms`; nothing else happens yet."""
@@ -289,18 +274,17 @@ class Replica:
     def on_effect_ended(self, effect_id: str, well: bool) -> None:
         """An effect that `effects.take_due` has handed out was carried out, or failed."""
         if self.effects.on_ended(effect_id, well):
-            self._stirred = self._duties_due = True
+            self._stirred = self._duties.are_due = True
 
     def on_quiet(self) -> None:
         """Nothing has come in for a moment: what has gathered should go."""
-        self._write_gathering.on_quiet()
-        self._read_gathering.on_quiet()
+        self._intake.on_quiet()
         self.follower_reads.on_quiet()
 
     def on_tick(self, now_ms: int) -> None:
         """Time has passed: elections, heartbeats, and works that have waited too long. `now_ms` never goes back."""
         self._stirred = True
-        self._duties_due = True
+        self._duties.are_due = True
         self._now_ms = now_ms
         self.on_quiet()
         if self.digesting.under_way:
@@ -311,7 +295,7 @@ class Replica:
         self.admin.give_up_older_than(timed_out_ms)
         self._cut_log()
         self.effects.release_older_than(timed_out_ms)
-        self._take_back(self._forwarder.give_up_older_than(timed_out_ms))
+        self._intake.take_back(self._forwarder.give_up_older_than(timed_out_ms))
         for work in self.follower_reads.give_up_older_than(timed_out_ms):
             work.sink.on_not_done(NO_QUORUM)
         if self.node.role is Role.LEADER:
@@ -322,12 +306,7 @@ class Replica:
 
     def _refuse_older_than(self, since_ms: int, error: Error) -> None:
         """Give up works that are in no log and not on their way to another member: they are certainly not done."""
-        waiting = (*self._writes, *self._reads, *self._admin_works)
-        late = [work for work in waiting if work.since_ms < since_ms]
-        if late:
-            self._writes = deque(work for work in self._writes if work.since_ms >= since_ms)
-            self._reads = [work for work in self._reads if work.since_ms >= since_ms]
-            self._admin_works = [work for work in self._admin_works if work.since_ms >= since_ms]
+        late = self._intake.give_up_older_than(since_ms)
         for work in late + self._rounds.give_up_older_than(since_ms):
             work.sink.on_not_done(error)
 
@@ -342,45 +321,38 @@ class Replica:
             for role in entered:
                 self._callbacks.tell_role(role)
             if Role.LEADER in entered:
-                # What an earlier leadership has proposed may be lost.
-                self._duty_index = 0
-                self._time.on_elected()
+                self._duties.on_elected()
+                self.state.time.on_elected()
         if node.leader_id != self._known_leader_id:
             self._known_leader_id = node.leader_id
             if node.leader_id is not None:
-                self._take_back(self._forwarder.on_leader(node.leader_id))
-        self._take_back(self._rounds.settle(node))
+                self._intake.take_back(self._forwarder.on_leader(node.leader_id))
+        self._intake.take_back(self._rounds.settle(node))
         if node.role is Role.LEADER:
-            self._reads += self.follower_reads.take_back()
-            for work in self._admin_works:
+            self._intake.reads += self.follower_reads.take_back()
+            for work in self._intake.admin:
                 (self.verification if is_verify(work) else self.admin).take(work)
-            self._admin_works.clear()
+            self._intake.admin.clear()
             if self.state.applied >= node.term_start and node.transferring is None:
-                if self._duties_due:
-                    self._do_duties(wall_ms)
+                if self._duties.are_due:
+                    self._duties.propose(wall_ms)
                     self._verify(wall_ms)
-                self._propose(wall_ms)
+                self._proposer.propose(wall_ms)
                 self._begin_read_round(wall_ms)
         else:
             self.verification.on_not_leading()
-            self._route()
+            self._router.route(self._now_ms)
         if self.admin:
             self.admin.settle(node)
         output = node.take_output()
-        sends, self._sends = self._sends, []
-        sends += output.now
+        chunks: list[tuple[int, SnapshotChunk]] = []
         if node.wanting_snapshot or self.snapshots.sending:
-            wanting = [peer for peer in node.wanting_snapshot if peer in self._connected]
-            sends += self.snapshots.send(node.term, wanting, self._now_ms)
-        if output.after_sync:
-            if output.sequence <= self._synced:
-                sends += output.after_sync
-            else:
-                self._held.append((output.sequence, output.after_sync))
+            wanting = [peer for peer in node.wanting_snapshot if peer in self._links.connected]
+            chunks = self.snapshots.send(node.term, wanting, self._now_ms)
         write = None
         if output.entries or output.hard_state is not None or output.base is not None:
             write = Write(output.hard_state, output.entries, output.base)
-        return Turn(output.sequence, write, sends, self.snapshots.take_jobs())
+        return Turn(output.sequence, write, self._links.take(output, chunks), self.snapshots.take_jobs())
 
     def apply(self, wall_ms: int) -> bool:
         """Carry out what is committed, then answer the reads that are confirmed. Apart from `turn`, so that messages
@@ -396,7 +368,7 @@ class Replica:
         leading = node.role is Role.LEADER and self.state.applied >= node.term_start
         if leading is not self.effects.leading:
             self.effects.on_leading(leading)
-        self._take_back(self._rounds.settle(node))
+        self._intake.take_back(self._rounds.settle(node))
         if self._rounds.has_confirmed:
             self._answer_reads(wall_ms)
         while works := self.follower_reads.take_answerable():
@@ -430,89 +402,30 @@ class Replica:
             return True
         if self.snapshots.taking.jobs or self.digesting.has_more or self._huge_replies:
             return True
-        return self.node.role is not Role.LEADER and bool(self._writes or self._reads or self._admin_works)
+        return self.node.role is not Role.LEADER and bool(self._intake)
 
     @property
     def wants_turn(self) -> bool:
         """Whether another turn would do something although no input came. A slice of a snapshot or of a huge reply is
         no reason while more follow: between two of them everybody has their turn."""
         taking = self.snapshots.taking
-        if (self._sends and not self._huge_replies) or (taking.jobs and not taking.has_more):
+        if (self._links.sends and not self._huge_replies) or (taking.jobs and not taking.has_more):
             return True
         if self.node.role is not Role.LEADER:
             return self.follower_reads.wants_turn
         return (
             self.state.applied >= self.node.term_start
             and self.node.transferring is None
-            and (self._may_propose or self._may_begin_round or self._rounds.has_read_by_lease)
+            and (self._proposer.may_propose or self._may_begin_round or self._rounds.has_read_by_lease)
         )
 
-    # ---- writes
-
-    @property
-    def _may_propose(self) -> bool:
-        """Committed entries are answered first: their clients come back with the next works."""
-        return (
-            self._write_gathering.is_ripe(len(self._writes))
-            and len(self._proposals) < self.settings.proposals_inflight_max
-            and self.state.applied == self.node.log.commit
-        )
-
-    def _propose(self, wall_ms: int) -> None:
-        """Put what has gathered into the log: one entry, more only when it is too large for one."""
-        settings = self.settings
-        while self._may_propose:
-            works: list[Work] = []
-            size_bytes = 0
-            while self._writes and (not works or size_bytes + self._writes[0].size_bytes <= settings.entry_bytes_max):
-                work = self._writes.popleft()
-                size_bytes += work.size_bytes
-                works.append(work)
-            if self.screen.concerns(works):
-                admitted = self.screen.admit(works)
-                if not admitted:
-                    self._write_gathering.on_answered(len(self._writes), len(works))
-                    continue
-                works = admitted
-            self._propose_one(works, wall_ms)
-        if not self._proposals and self._time.deadline_due(wall_ms) is not None:
-            self._propose_time(wall_ms)
-
-    def _propose_time(self, wall_ms: int) -> int:
-        """An entry without commands: it only tells the time."""
-        self._time.on_telling(wall_ms)
-        return self._propose_one([], wall_ms)
-
-    def _propose_one(self, works: list[Work], wall_ms: int) -> int:
-        commands, scopes = join(works)
-        system = self.screen.has_system and any(work.system for work in works)
-        return self._append(commands, scopes, works, wall_ms, system=system)
-
-    def _do_duties(self, wall_ms: int) -> None:
-        """What a leader owes the ledger. One entry at a time, or each tick until it is applied would bring another."""
-        self._duties_due = False
-        if self.state.applied >= self._duty_index:
-            commands = self.ledger.duties(self.settings.sessions, self.versions.lowest, wall_ms, self.effects.done())
-            if commands is not None:
-                self._duty_index = self._propose_system(commands, wall_ms)
-
-    def _propose_system(self, commands: list[list[bytes]], wall_ms: int) -> int:
-        """Put this leader's own commands for the ledger into the log, which no client may send."""
-        return self._append(commands, {}, [], wall_ms, system=True)
-
-    def _append(
-        self, commands: list[list[bytes]], scopes: dict[int, int], works: list[Work], wall_ms: int, *, system: bool
-    ) -> int:
-        batch = Batch(self._time.stamp(wall_ms), self._random.getrandbits(63), commands, scopes, system)
-        index = self.node.propose(_encode_batch(batch))
-        self._proposals.add(Proposal(index, self.node.term, batch, works))
-        return index
+    # ---- committed entries
 
     def _apply(self, entry: Entry) -> int:
         """Apply one entry; returns what it counts against the turn's budget."""
         proposal, lost = self._proposals.on_applying(entry.index, entry.term)
         if lost:
-            self._take_back(lost)
+            self._intake.take_back(lost)
         self.snapshots.on_applied(entry)
         if entry.kind != EntryKind.COMMANDS:
             effects = self.state.apply_without_commands(entry)
@@ -525,12 +438,12 @@ class Replica:
         works: list[Work] = proposal.works if proposal is not None else []
         replies, effects = self.state.apply(entry, batch, bool(works))
         if batch.system:
-            self._look_at_ledger()
+            self.screen.look_at_ledger()
             if self.ledger.is_marked:
                 self.ledger.is_marked = False
                 self._begin_digest(entry)
         if works:
-            self._write_gathering.on_answered(len(self._writes), len(works))
+            self._intake.write_gathering.on_answered(len(self._intake.writes), len(works))
         if effects:
             awaited = self._on_effects(entry, effects, is_own=proposal is not None)
             self.effects.answer(works, replies, awaited)
@@ -540,37 +453,14 @@ class Replica:
 
     def _follow_membership(self) -> None:
         self.versions.members = sorted(self.state.membership.members)
-        self._screen_versions()
+        self.screen.look_at_versions()
 
     def _on_effects(self, entry: Entry, effects: Effects, *, is_own: bool) -> dict[int, list[str]]:
         node = self.node
         is_own = is_own and node.role is Role.LEADER and node.term == entry.term
         awaited = self.effects.on_applied(entry.index, effects, is_own=is_own)
-        self._look_at_ledger()
+        self.screen.look_at_ledger()
         return awaited
-
-    def _look_at_ledger(self) -> None:
-        """Something in the ledger has changed that decides what may go into the log."""
-        self._screen_versions()
-        outbox, settings = self.ledger.outbox, self.settings
-        full = len(outbox) >= settings.outbox_max or outbox.size_bytes >= settings.outbox_bytes_max
-        self.screen.outbox_is_full = full
-
-    def _screen_versions(self) -> None:
-        self.screen.version_check = self.versions.refusal if self.versions.has_too_new else None
-
-    def _take_back(self, works: list[Work]) -> None:
-        """These were certainly not done. Ours are tried again, under their old deadline; another member's go back."""
-        for work in works:
-            work.refusals = None
-            if work.sink.remote:
-                work.sink.on_not_done(LEADERSHIP_LOST)
-            elif work.kind is Kind.WRITE:
-                self._writes.append(work)
-            elif work.kind is Kind.ADMIN:
-                self._admin_works.append(work)
-            else:
-                self._reads.append(work)
 
     # ---- verification
 
@@ -590,15 +480,15 @@ class Replica:
             return
         if leader_id == self.node.id:
             self.verification.on_digest(leader_id, digest)
-        elif leader_id in self._connected:
-            self._sends.append((leader_id, digest))
+        elif leader_id in self._links.connected:
+            self._links.send(leader_id, digest)
 
     def _verify(self, wall_ms: int) -> None:
         """On the leader: begin when it is time, end when all have answered."""
         node, verification = self.node, self.verification
         if verification.wants_to_begin(self._now_ms) and not self.snapshots.taking.under_way:
-            index = self._propose_system([[MARK]], wall_ms)
-            verification.begin(node.term, index, {*node.members}, self._connected, self._now_ms)
+            index = self._proposer.propose_system([[MARK]], wall_ms)
+            verification.begin(node.term, index, {*node.members}, self._links.connected, self._now_ms)
         verification.settle(node.term, self._now_ms, wall_ms)
 
     # ---- snapshots
@@ -648,30 +538,20 @@ class Replica:
     def _restore(self, info: SnapshotInfo) -> None:
         self.state.restore(self.snapshots.store, info)
         self._follow_membership()
-        self._look_at_ledger()
+        self.screen.look_at_ledger()
 
     # ---- reads
 
     @property
     def _may_begin_round(self) -> bool:
         """Confirmed reads are answered first, as with writes."""
-        rounds = self._rounds
-        return self._read_gathering.is_ripe(len(self._reads)) and not rounds.under_way and not rounds.has_confirmed
+        rounds, intake = self._rounds, self._intake
+        return intake.read_gathering.is_ripe(len(intake.reads)) and not rounds.under_way and not rounds.has_confirmed
 
     def _begin_read_round(self, wall_ms: int) -> None:
-        if not self._may_begin_round:
-            return
-        works, self._reads = self._reads, []
-        read_index = 0
-        deadline_ms = self._time.deadline_due(wall_ms)
-        if deadline_ms is not None:
-            # Something is due but not yet gone by log time. An entry under way may carry a time that is late enough.
-            read_index = (
-                self.node.log.last_index
-                if self._proposals and self._time.newest_ms >= deadline_ms
-                else self._propose_time(wall_ms)
-            )
-        self._rounds.begin(self.node, works, read_index)
+        if self._may_begin_round:
+            works, self._intake.reads = self._intake.reads, []
+            self._rounds.begin(self.node, works, self._proposer.read_index_for_deadline(wall_ms))
 
     def _read_ahead(self, wall_ms: int) -> None:
         works = self._rounds.works_to_read_ahead(self.state.applied)
@@ -683,63 +563,5 @@ class Replica:
             works, replies = self._rounds.take_answerable(self.state.applied)
             if not works:
                 return
-            self._read_gathering.on_answered(len(self._reads), len(works))
+            self._intake.read_gathering.on_answered(len(self._intake.reads), len(works))
             answer(works, self._reader.read_works(works, wall_ms) if replies is None else replies)
-
-    # ---- not the leader
-
-    def _route(self) -> None:
-        """Send what has gathered to the leader, tell clients where it is, or let it wait for one."""
-        leader_id = self.node.leader_id
-        if self._reads and self.settings.reads_locally:
-            self._keep_reads()
-        if self.follower_reads.wants_turn:
-            self._reads.append(self.follower_reads.ask(self._now_ms))
-        if not self._writes and not self._reads and not self._admin_works:
-            return
-        works = [*self._writes, *self._reads, *self._admin_works]
-        self._writes, self._reads, self._admin_works = deque(), [], []
-        mine = []
-        for work in works:
-            if work.sink.remote:
-                work.sink.on_not_done(LEADERSHIP_LOST)
-            else:
-                mine.append(work)
-        if self.node.is_removed:
-            # Nobody will hear this member again, and its clients should not find that out by waiting.
-            for work in mine:
-                work.sink.on_not_done(REMOVED)
-            return
-        if leader_id is not None and not self.settings.forwards:
-            mine = _redirect(mine, leader_id)
-        if leader_id is None:
-            self._take_back(mine)
-        elif leader_id in self._connected:
-            for message in self._forwarder.forward(mine, leader_id, self._now_ms, self.settings.entry_bytes_max):
-                self._sends.append((leader_id, message))
-        else:
-            self._take_back(mine)
-
-    def _keep_reads(self) -> None:
-        """Those that this member is to answer itself: of its own clients, and for the machine. Questions for the read
-        index go to the leader."""
-        kept: list[Work] = []
-        rest: list[Work] = []
-        for work in self._reads:
-            is_ours = work.commands and not work.system and not work.sink.remote
-            is_welcome = self.settings.forwards or work.sink.readonly  # others are told who leads
-            (kept if is_ours and is_welcome else rest).append(work)
-        self._reads = rest
-        self.follower_reads.take(kept)
-
-
-def _redirect(works: list[Work], leader_id: int) -> list[Work]:
-    """Tell the clients of `works` who leads. Returns what is carried there all the same: reads of READONLY
-    connections, and what operators ask for."""
-    carried = []
-    for work in works:
-        if work.kind is _ADMIN or (work.sink.readonly and work.kind is not _WRITE):
-            carried.append(work)
-        else:
-            work.sink.on_redirect(leader_id)
-    return carried

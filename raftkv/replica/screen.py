@@ -18,6 +18,7 @@ from collections.abc import Callable
 from raftkv.machines.interface import NO_SCOPES, Kind, ReadContext
 from raftkv.machines.replies import Error, Reply, unknown_command
 from raftkv.replica.ledger import Ledger
+from raftkv.replica.versions import Versions
 from raftkv.replica.work import Work, answer
 
 OUTBOX_FULL = Error(
@@ -35,9 +36,16 @@ Read = Callable[[ReadContext, list[list[bytes]]], list[Reply]]
 
 
 class Screen:
-    """`is_settled` tells whether all that is in the log has been applied here."""
-
-    def __init__(self, ledger: Ledger, is_settled: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        versions: Versions,
+        outbox_max: int,
+        outbox_bytes_max: int,
+        is_settled: Callable[[], bool],
+    ) -> None:
+        """With so many effects in the outbox, or so many bytes of them, it is full. `is_settled` tells whether all that
+        is in the log has been applied here."""
         self.has_system = False
         """A work for the ledger has come in since the start: so before there was any, none need be looked for."""
 
@@ -54,7 +62,20 @@ class Screen:
         """Others, which judge writes by the present state. They must let pass what they cannot judge."""
 
         self._ledger = ledger
+        self._versions = versions
+        self._outbox_max = outbox_max
+        self._outbox_bytes_max = outbox_bytes_max
         self._is_settled = is_settled
+        self.look_at_versions()
+
+    def look_at_versions(self) -> None:
+        self.version_check = self._versions.refusal if self._versions.has_too_new else None
+
+    def look_at_ledger(self) -> None:
+        """Something in the ledger has changed that decides what may go into the log."""
+        self.look_at_versions()
+        outbox = self._ledger.outbox
+        self.outbox_is_full = len(outbox) >= self._outbox_max or outbox.size_bytes >= self._outbox_bytes_max
 
     @property
     def is_on(self) -> bool:

@@ -32,6 +32,7 @@ from raftkv.replica.admin import Admin, Goal, _Request
 from raftkv.replica.follower_reads import FollowerReads
 from raftkv.replica.forwarding import Forwarder
 from raftkv.replica.ledger import Ledger
+from raftkv.replica.links import Links
 from raftkv.replica.log_time import LogTime
 from raftkv.replica.proposals import Proposal, Proposals
 from raftkv.replica.receiving import Receiving
@@ -300,13 +301,13 @@ def repeats_forwarded_writes(patch: pytest.MonkeyPatch) -> None:
 
 def answers_on_any_link(patch: pytest.MonkeyPatch) -> None:
     """The answer to a forwarded command goes out on whatever link there is: perhaps to the origin's next life."""
-    on_link_up = Replica.on_link_up
+    on_up = Links.on_up
 
-    def forgetful(self: Replica, peer: int) -> None:
-        on_link_up(self, peer)
-        self._links_made[peer] = 1
+    def forgetful(self: Links, peer: int) -> None:
+        on_up(self, peer)
+        self._numbers[peer] = 1
 
-    patch.setattr(Replica, "on_link_up", forgetful)
+    patch.setattr(Links, "on_up", forgetful)
 
 
 def takes_lost_leadership_for_lost_writes(patch: pytest.MonkeyPatch) -> None:
@@ -318,7 +319,7 @@ def takes_lost_leadership_for_lost_writes(patch: pytest.MonkeyPatch) -> None:
         if self.node.role is not roles.Role.LEADER:
             for proposal in self._proposals._waiting:
                 works, proposal.works = proposal.works, []
-                self._take_back(works)
+                self._intake.take_back(works)
 
     patch.setattr(Replica, "on_tick", hasty)
 
@@ -552,7 +553,7 @@ def takes_skipped_writes_for_lost(patch: pytest.MonkeyPatch) -> None:
         for proposal in self._proposals._waiting:
             if proposal.index <= info.meta.index:
                 works, proposal.works = proposal.works, []
-                self._take_back(works)
+                self._intake.take_back(works)
         received(self, info)
 
     patch.setattr(Replica, "_on_snapshot_received", hasty)

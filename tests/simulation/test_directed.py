@@ -124,7 +124,7 @@ def test_an_answer_on_any_link_would_be_found(monkeypatch: pytest.MonkeyPatch) -
 
 def links(member: Member) -> set[int]:
     assert member.replica is not None
-    return member.replica._connected
+    return member.replica._links.connected
 
 
 def test_a_key_that_is_due_is_gone_before_a_read_is_answered_and_stays_gone() -> None:

@@ -132,13 +132,15 @@ def take_effect(server: Server, settings: Settings) -> None:
     """Let a running member follow `settings`, which differ from its present ones in changeable settings only."""
     server.settings = settings
     replica = server.replica
-    replica.settings = msgspec.structs.replace(
-        replica.settings,
-        forwards=settings.client.routing == "forward",
-        reads_locally=settings.client.follower_reads == "local",
-        proposals_inflight_max=settings.raft.proposals_inflight_max,
-        no_leader_wait_ms=settings.raft.no_leader_wait_ms,
-        request_timeout_ms=settings.raft.request_timeout_ms,
+    replica.follow_settings(
+        msgspec.structs.replace(
+            replica.settings,
+            forwards=settings.client.routing == "forward",
+            reads_locally=settings.client.follower_reads == "local",
+            proposals_inflight_max=settings.raft.proposals_inflight_max,
+            no_leader_wait_ms=settings.raft.no_leader_wait_ms,
+            request_timeout_ms=settings.raft.request_timeout_ms,
+        )
     )
     server.look_at_memory()
     set_level(settings.log.level)
