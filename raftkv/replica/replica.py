@@ -7,6 +7,18 @@ A turn goes straight through, and every stage handles all that has gathered, not
             output of the core  ->  a write for the disk, messages for the peers
             committed entries   ->  machine  ->  replies to their sinks
             confirmed reads     ->  machine  ->  replies to their sinks
+
+What a stage does stands in files of their own::
+
+    intake.py          works that have come in and wait; gathering.py says for how long
+    proposer.py        into the log: screen.py looks before, log_time.py has the time, proposals.py remembers
+    duties.py marks.py what a leader puts there by itself
+    rounds.py          reads of a leader, follower_reads.py those of other members; reader.py asks the machine
+    router.py          all the rest on such members; forwarding.py is the way to the leader and back
+    links.py           messages, and the promises among them that wait for the disk
+    state.py           what entries are applied to; effects.py what has to be done outside then
+    snapshots.py       taken, sent and received, a slice or a chunk in each turn
+    recovery.py        how a member begins; callbacks.py the machine's others
 """
 
 from __future__ import annotations
@@ -31,9 +43,10 @@ from raftkv.replica.follower_reads import FollowerReads
 from raftkv.replica.forwarding import FRAME_SLACK_BYTES, Forwarder, RemoteSink, Slices
 from raftkv.replica.intake import Intake
 from raftkv.replica.jobs import Job
-from raftkv.replica.ledger import MARK, Ledger
+from raftkv.replica.ledger import Ledger
 from raftkv.replica.links import Links
 from raftkv.replica.log_time import LogTime
+from raftkv.replica.marks import Marks
 from raftkv.replica.proposer import Proposer
 from raftkv.replica.reader import Reader
 from raftkv.replica.recovery import recover_node
@@ -109,7 +122,6 @@ class Replica:
         self.ledger = Ledger(machine)
         self.state = state = ReplicatedState(machine, self.ledger, members, LogTime(machine, report))
         self._cluster_id = cluster_id
-        self._stored_index = store.recovered.last_index
         self.snapshots = Snapshots(
             snapshots,
             settings.snapshots,
@@ -155,6 +167,15 @@ class Replica:
         self.admin = Admin(settings.joining_patience_ms, self.snapshots.sending.offset_of)
         self.digesting = Digesting(self.ledger, machine, report)
         self.verification = Verification(member_id, settings.verify_interval_ms, settings.verify_patience_ms)
+        self._marks = Marks(
+            node,
+            self._links,
+            self._proposer,
+            self.snapshots.taking,
+            self.digesting,
+            self.verification,
+            stored_index=store.recovered.last_index,
+        )
 
     def follow_settings(self, settings: ReplicaSettings) -> None:
         """Go by these from now on; they differ in the changeable ones only (`server/commands/config.py`)."""
@@ -317,42 +338,57 @@ class Replica:
         node = self.node
         self._stirred = False
         if node.entered:
-            entered, node.entered = node.entered, []
-            for role in entered:
-                self._callbacks.tell_role(role)
-            if Role.LEADER in entered:
-                self._duties.on_elected()
-                self.state.time.on_elected()
+            self._on_entered()
         if node.leader_id != self._known_leader_id:
-            self._known_leader_id = node.leader_id
-            if node.leader_id is not None:
-                self._intake.take_back(self._forwarder.on_leader(node.leader_id))
+            self._on_other_leader(node.leader_id)
         self._intake.take_back(self._rounds.settle(node))
         if node.role is Role.LEADER:
-            self._intake.reads += self.follower_reads.take_back()
-            for work in self._intake.admin:
-                (self.verification if is_verify(work) else self.admin).take(work)
-            self._intake.admin.clear()
-            if self.state.applied >= node.term_start and node.transferring is None:
-                if self._duties.are_due:
-                    self._duties.propose(wall_ms)
-                    self._verify(wall_ms)
-                self._proposer.propose(wall_ms)
-                self._begin_read_round(wall_ms)
+            self._lead(wall_ms)
         else:
             self.verification.on_not_leading()
             self._router.route(self._now_ms)
         if self.admin:
             self.admin.settle(node)
         output = node.take_output()
-        chunks: list[tuple[int, SnapshotChunk]] = []
-        if node.wanting_snapshot or self.snapshots.sending:
-            wanting = [peer for peer in node.wanting_snapshot if peer in self._links.connected]
-            chunks = self.snapshots.send(node.term, wanting, self._now_ms)
         write = None
         if output.entries or output.hard_state is not None or output.base is not None:
             write = Write(output.hard_state, output.entries, output.base)
+        chunks = self._chunks_to_send() if node.wanting_snapshot or self.snapshots.sending else ()
         return Turn(output.sequence, write, self._links.take(output, chunks), self.snapshots.take_jobs())
+
+    def _on_entered(self) -> None:
+        """The core has changed its role since the last turn, perhaps several times."""
+        entered, self.node.entered = self.node.entered, []
+        for role in entered:
+            self._callbacks.tell_role(role)
+        if Role.LEADER in entered:
+            self._duties.on_elected()
+            self.state.time.on_elected()
+
+    def _on_other_leader(self, leader_id: int | None) -> None:
+        self._known_leader_id = leader_id
+        if leader_id is not None:
+            self._intake.take_back(self._forwarder.on_leader(leader_id))
+
+    def _lead(self, wall_ms: int) -> None:
+        node, intake = self.node, self._intake
+        intake.reads += self.follower_reads.take_back()
+        for work in intake.admin:
+            (self.verification if is_verify(work) else self.admin).take(work)
+        intake.admin.clear()
+        if self.state.applied < node.term_start or node.transferring is not None:
+            return  # it does not know yet what is committed, or is about to lead no more
+        if self._duties.are_due:
+            self._duties.propose(wall_ms)
+            self._marks.lead(self._now_ms, wall_ms)
+        self._proposer.propose(wall_ms)
+        self._begin_read_round(wall_ms)
+
+    def _chunks_to_send(self) -> list[tuple[int, SnapshotChunk]]:
+        """Of a snapshot, for members that are too far behind for the log."""
+        node = self.node
+        wanting = [peer for peer in node.wanting_snapshot if peer in self._links.connected]
+        return self.snapshots.send(node.term, wanting, self._now_ms)
 
     def apply(self, wall_ms: int) -> bool:
         """Carry out what is committed, then answer the reads that are confirmed. Apart from `turn`, so that messages
@@ -441,7 +477,7 @@ class Replica:
             self.screen.look_at_ledger()
             if self.ledger.is_marked:
                 self.ledger.is_marked = False
-                self._begin_digest(entry)
+                self._marks.on_applied(entry)
         if works:
             self._intake.write_gathering.on_answered(len(self._intake.writes), len(works))
         if effects:
@@ -462,35 +498,6 @@ class Replica:
         self.screen.look_at_ledger()
         return awaited
 
-    # ---- verification
-
-    def _begin_digest(self, entry: Entry) -> None:
-        """The state behind a mark is to be compared. For one of an earlier term, or that was here at the start already,
-        nobody waits."""
-        if entry.term != self.node.term or entry.index <= self._stored_index:
-            return
-        if self.snapshots.taking.under_way:
-            self._tell_digest(StateDigest(entry.term, entry.index, b""))
-        else:
-            self._tell_digest(self.digesting.begin(entry.term, entry.index))
-
-    def _tell_digest(self, digest: StateDigest | None) -> None:
-        leader_id = self.node.leader_id
-        if digest is None or leader_id is None:
-            return
-        if leader_id == self.node.id:
-            self.verification.on_digest(leader_id, digest)
-        elif leader_id in self._links.connected:
-            self._links.send(leader_id, digest)
-
-    def _verify(self, wall_ms: int) -> None:
-        """On the leader: begin when it is time, end when all have answered."""
-        node, verification = self.node, self.verification
-        if verification.wants_to_begin(self._now_ms) and not self.snapshots.taking.under_way:
-            index = self._proposer.propose_system([[MARK]], wall_ms)
-            verification.begin(node.term, index, {*node.members}, self._links.connected, self._now_ms)
-        verification.settle(node.term, self._now_ms, wall_ms)
-
     # ---- snapshots
 
     def _go_on_with_snapshot(self) -> bool:
@@ -498,7 +505,7 @@ class Replica:
         comes first. Returns whether more slices can be made at once."""
         if self.digesting.under_way:
             if self.digesting.has_more:
-                self._tell_digest(self.digesting.step())
+                self._marks.step()
             return self.digesting.has_more
         taking = self.snapshots.taking
         if taking.has_more:
@@ -528,7 +535,7 @@ class Replica:
         if not node.install_snapshot(meta.index, meta.term, decode_membership(meta.membership)):
             return  # the log has come that far by itself
         self.snapshots.on_installing(info)
-        self._tell_digest(self.digesting.abandon())
+        self._marks.on_replacing_state()
         for work in self._proposals.on_skipped(meta.index):
             work.sink.on_unknown(OUTCOME_UNKNOWN)
         self._restore(info)

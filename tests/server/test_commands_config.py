@@ -178,6 +178,11 @@ def test_dirty_reads_and_routing_take_effect(make_cluster: Callable[..., Cluster
     assert client.ask("get a") == Error("MOVED 15495 127.0.0.1:7001")
 
 
+def test_the_number_of_proposals_takes_effect(client: Client, cluster: Cluster) -> None:
+    assert client.ask("config set raft-proposals-inflight-max 3") == OK
+    assert cluster.server.replica._proposer.settings.proposals_inflight_max == 3
+
+
 def test_timeouts_of_requests_take_effect(make_cluster: Callable[..., Cluster]) -> None:
     cluster = make_cluster(voters=3, at=2)
     client = cluster.connect()
