@@ -58,14 +58,7 @@ from raftkv.replica.snapshots import Snapshots
 from raftkv.replica.state import Effects, ReplicatedState
 from raftkv.replica.verifying import Digesting, Verification, is_verify
 from raftkv.replica.versions import Versions
-from raftkv.replica.work import (
-    NO_LEADER,
-    NO_QUORUM,
-    OUTCOME_UNKNOWN,
-    Sink,
-    Work,
-    answer,
-)
+from raftkv.replica.work import NO_LEADER, NO_QUORUM, OUTCOME_UNKNOWN, Sink, Work, answer
 from raftkv.storage.interface import LogStore, SnapshotInfo, SnapshotStore, Write
 from raftkv.wire.peer import (
     Forward,
@@ -135,7 +128,7 @@ class Replica:
             state.restore(snapshots, newest)
         self.node = node = recover_node(member_id, store, newest, state, settings.raft, random, now_ms)
         self._callbacks.tell_role(Role.FOLLOWER)
-        self.versions = Versions(member_id, state.membership.members, machine, self.ledger)
+        self.versions = Versions(member_id, lambda: state.membership.members, machine, self.ledger)
         self.screen = Screen(
             self.ledger,
             self.versions,
@@ -465,8 +458,6 @@ class Replica:
         self.snapshots.on_applied(entry)
         if entry.kind != EntryKind.COMMANDS:
             effects = self.state.apply_without_commands(entry)
-            if entry.kind == EntryKind.MEMBERSHIP:
-                self._follow_membership()
             if effects:
                 self._on_effects(entry, effects, is_own=True)
             return 1
@@ -486,10 +477,6 @@ class Replica:
         elif works:
             answer(works, replies)
         return 1 + len(batch.commands)
-
-    def _follow_membership(self) -> None:
-        self.versions.members = sorted(self.state.membership.members)
-        self.screen.look_at_versions()
 
     def _on_effects(self, entry: Entry, effects: Effects, *, is_own: bool) -> dict[int, list[str]]:
         node = self.node
@@ -544,7 +531,6 @@ class Replica:
 
     def _restore(self, info: SnapshotInfo) -> None:
         self.state.restore(self.snapshots.store, info)
-        self._follow_membership()
         self.screen.look_at_ledger()
 
     # ---- reads

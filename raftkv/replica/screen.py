@@ -66,14 +66,14 @@ class Screen:
         self._outbox_max = outbox_max
         self._outbox_bytes_max = outbox_bytes_max
         self._is_settled = is_settled
-        self.look_at_versions()
+        self._look_at_versions()
 
-    def look_at_versions(self) -> None:
+    def _look_at_versions(self) -> None:
         self.version_check = self._versions.refusal if self._versions.has_too_new else None
 
     def look_at_ledger(self) -> None:
         """Something in the ledger has changed that decides what may go into the log."""
-        self.look_at_versions()
+        self._look_at_versions()
         outbox = self._ledger.outbox
         self.outbox_is_full = len(outbox) >= self._outbox_max or outbox.size_bytes >= self._outbox_bytes_max
 

@@ -9,7 +9,7 @@ member that comes back with older software stops (`MachineTooOld`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from raftkv.machines.interface import Kind, StateMachine
 from raftkv.machines.replies import Error
@@ -17,12 +17,14 @@ from raftkv.replica.ledger import Ledger
 
 
 class Versions:
-    def __init__(self, own_id: int, members: Iterable[int], machine: StateMachine, ledger: Ledger) -> None:
+    def __init__(
+        self, own_id: int, members: Callable[[], Iterable[int]], machine: StateMachine, ledger: Ledger
+    ) -> None:
+        """`members`: voters and learners, as of what is applied."""
         self.known = {own_id: machine.version}
         """Member -> what it said in its newest handshake."""
 
-        self.members = sorted(members)
-        """Voters and learners."""
+        self._members = members
         self._machine = machine
         self._ledger = ledger
         self._newest = max((row.version for row in machine.commands.values()), default=1)
@@ -30,7 +32,7 @@ class Versions:
     @property
     def lowest(self) -> int:
         """What all members support, as far as is known."""
-        return min(self.known.get(member, 1) for member in self.members)
+        return min(self.known.get(member, 1) for member in self._members())
 
     @property
     def has_too_new(self) -> bool:
@@ -47,7 +49,7 @@ class Versions:
         )
 
     def _who_lacks(self, version: int) -> str:
-        for member in self.members:
+        for member in sorted(self._members()):
             known = self.known.get(member)
             if known is None:
                 return f"member {member} has not been heard since this leader started"
