@@ -14,6 +14,8 @@ from raftkv.replica.work import LEADERSHIP_LOST, Work
 
 
 class Intake:
+    __slots__ = ("admin", "read_gathering", "reads", "write_gathering", "writes")
+
     def __init__(self) -> None:
         self.writes: deque[Work] = deque()
         self.reads: list[Work] = []

@@ -35,13 +35,15 @@ class LogTime:
 
     def stamp(self, wall_ms: int) -> int:
         """The time of an entry that is proposed now."""
-        self.newest_ms = max(wall_ms, self.newest_ms)
+        if wall_ms > self.newest_ms:
+            self.newest_ms = wall_ms
         return self.newest_ms
 
     def on_applied(self, time_ms: int) -> None:
         """An entry of that time is applied now, or a snapshot whose newest entry it is of."""
         self.applied_ms = time_ms
-        self.newest_ms = max(self.newest_ms, time_ms)
+        if time_ms > self.newest_ms:
+            self.newest_ms = time_ms
 
     # ---- the machine's deadline
 

@@ -196,8 +196,7 @@ class Replica:
             self._stirred = True
             self._intake.admin.append(work)
         else:
-            intake = self._intake
-            (intake.writes if kind is _WRITE else intake.reads).append(work)
+            (self._intake.writes if kind is _WRITE else self._intake.reads).append(work)
 
     def read_dirty(self, commands: list[list[bytes]], scopes: Mapping[int, int], wall_ms: int) -> list[Reply]:
         """Answer from this member's present state, which may be behind."""
@@ -334,7 +333,8 @@ class Replica:
             self._on_entered()
         if node.leader_id != self._known_leader_id:
             self._on_other_leader(node.leader_id)
-        self._intake.take_back(self._rounds.settle(node))
+        if in_vain := self._rounds.settle(node):
+            self._intake.take_back(in_vain)
         if node.role is Role.LEADER:
             self._lead(wall_ms)
         else:
@@ -386,18 +386,19 @@ class Replica:
     def apply(self, wall_ms: int) -> bool:
         """Carry out what is committed, then answer the reads that are confirmed. Apart from `turn`, so that messages
         and disk writes are under way meanwhile. Returns whether more is left to be applied (`apply_commands_max`)."""
-        node = self.node
+        node, state = self.node, self.state
         budget = self.settings.apply_commands_max
-        while self.state.applied < node.log.commit and budget > 0:
-            for entry in node.log.slice(self.state.applied + 1, node.log.commit, 256, 1024 * 1024):
+        while state.applied < node.log.commit and budget > 0:
+            for entry in node.log.slice(state.applied + 1, node.log.commit, 256, 1024 * 1024):
                 budget -= self._apply(entry)
                 if budget <= 0:
                     break
-        node.log.trim(self.state.applied)
-        leading = node.role is Role.LEADER and self.state.applied >= node.term_start
+        node.log.trim(state.applied)
+        leading = node.role is Role.LEADER and state.applied >= node.term_start
         if leading is not self.effects.leading:
             self.effects.on_leading(leading)
-        self._intake.take_back(self._rounds.settle(node))
+        if in_vain := self._rounds.settle(node):
+            self._intake.take_back(in_vain)
         if self._rounds.has_confirmed:
             self._answer_reads(wall_ms)
         while works := self.follower_reads.take_answerable():
@@ -406,7 +407,7 @@ class Replica:
             self._read_ahead(wall_ms)
         more_to_write = self._go_on_with_snapshot()
         self._huge_replies.step()
-        return more_to_write or bool(self._huge_replies) or self.state.applied < node.log.commit
+        return more_to_write or bool(self._huge_replies) or state.applied < node.log.commit
 
     @property
     def applied(self) -> int:
