@@ -23,10 +23,13 @@ from typing import TYPE_CHECKING
 
 from raftkv.errors import ProtocolError
 from raftkv.machines.interface import NO_SCOPES, Command, Kind
-from raftkv.machines.replies import Encoded, Error, Push, Reply, unknown_command, wrong_arity
+from raftkv.machines.replies import Encoded, Error, Push, Reply
 from raftkv.server.connection import DATA, Connection
-from raftkv.server.slots import hash_slot
+from raftkv.server.no_reply import NO_REPLY, NoReply
+from raftkv.server.redirects import ADDRESS_UNKNOWN, moved
+from raftkv.server.refusals import DIRTY_READS_DISABLED, MUST_NOT_WAIT, TOO_LARGE, refusal
 from raftkv.server.staleness import max_lag_ms
+from raftkv.server.transaction import exec_abort
 from raftkv.wire.resp import RequestParser, whole_command
 from raftkv.wire.resp_encode import HugeReply, encode, encode_in_pieces, encode_many, encode_one
 
@@ -61,27 +64,6 @@ ENCODED_BYTES_AT_ONCE = 1024 * 1024
 STALLED_MS = 10_000
 """Who takes nothing of a huge reply for so long is cut off: what is in it would be kept for ever."""
 
-NOAUTH = Error("NOAUTH Authentication required.")
-ALLOWED_WITHOUT_AUTH = frozenset({"auth", "hello", "quit", "reset"})
-ALLOWED_WHILE_SUBSCRIBED = frozenset(
-    {"subscribe", "psubscribe", "unsubscribe", "punsubscribe", "ping", "quit", "reset"}
-)
-"""In RESP2, where a client could not tell a reply from a message."""
-
-ADDRESS_UNKNOWN = Error("CLUSTERDOWN The leader's address is not known yet; try again")
-TOO_LARGE = Error("ERR the command is too large to be replicated (peer.frame_bytes_max)")
-MUST_NOT_WAIT = Error(
-    "ERR this answer is not at hand, and inside a transaction nothing waits for one; ask outside of it"
-)
-DIRTY_READS_DISABLED = Error("ERR Dirty reads are disabled on this member (client.dirty_reads)")
-
-
-class NoReply:
-    """Returned by a local command's handler that sends no reply, or will answer later (see `Session.park`)."""
-
-
-NO_REPLY = NoReply()
-
 _HIDDEN = bytes(bytearray(b"hidden"))
 """In a slot: a reply of the machine will come and is not to be shown. Known by identity."""
 
@@ -91,11 +73,6 @@ def _is_barrier(row: Command, follows_machine_commands: bool) -> bool:
     if row.name in IN_ORDER:
         return follows_machine_commands
     return row.kind is Kind.LOCAL and row.name not in IMMEDIATE
-
-
-def exec_abort(refusal: Error) -> Error:
-    """What EXEC answers when it is refused itself."""
-    return Error(f"EXECABORT Transaction discarded because of: {refusal.text.removeprefix('ERR ')}")
 
 
 class Session(Connection):
@@ -353,7 +330,7 @@ class Session(Connection):
             is_web_request = row is None and argv[0].lower() in WEB_REQUEST_WORDS
             if self.transaction is not None and not is_web_request and (row is None or row.name not in NOT_QUEUED):
                 self.last_command = argv[0]
-                queued = self.transaction.take(row, argv, self._refusal(row, argv))
+                queued = self.transaction.take(row, argv, refusal(self, row, argv))
                 slots.append(self._shown(encode(queued, self.resp3)))
                 continue
             is_barrier = row is not None and _is_barrier(row, bool(machine_commands))
@@ -364,9 +341,9 @@ class Session(Connection):
                 break
             if is_web_request:
                 return self._on_web_request()
-            refusal = self._refusal(row, argv)
-            if refusal is not None or row is None:
-                slots.append(self._shown(encode(self._on_refused(row, refusal), self.resp3)))
+            refused = refusal(self, row, argv)
+            if refused is not None or row is None:
+                slots.append(self._shown(encode(self._on_refused(row, refused), self.resp3)))
             elif row.kind is Kind.LOCAL or lag_ms is not None:
                 self.last_command = argv[0]
                 reply = row.handler(self, argv) if lag_ms is None else self._read_within(lag_ms, argv)
@@ -398,34 +375,18 @@ class Session(Connection):
             self._finish(b"".join(slot for slot in slots if slot))
         return None
 
-    def _on_refused(self, row: Command | None, refusal: Error | None) -> Error | None:
+    def _on_refused(self, row: Command | None, refused: Error | None) -> Error | None:
         """What a refused command is answered. It breaks the transaction, and EXEC ends it even so."""
-        if refusal is not None and row is not None and row.name == "exec":
+        if refused is not None and row is not None and row.name == "exec":
             self.end_transaction()
-            return exec_abort(refusal)
+            return exec_abort(refused)
         if self.transaction is not None:
             self.transaction.is_broken = True
-        return refusal
+        return refused
 
     def _on_web_request(self) -> None:
         self.server.log.warning("web_request", client=self.address, reason="its body could carry commands")
         self.close("a web request")
-
-    def _refusal(self, row: Command | None, argv: list[bytes]) -> Error | None:
-        if row is None:
-            return unknown_command(argv)
-        if not row.takes(len(argv)):
-            return wrong_arity(row.name)
-        if not self.authenticated and row.name not in ALLOWED_WITHOUT_AUTH:
-            return NOAUTH
-        if self.subscriptions and not self.resp3 and row.name not in ALLOWED_WHILE_SUBSCRIBED:
-            return Error(
-                f"ERR Can't execute '{row.name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are"
-                " allowed in this context"
-            )
-        if row.kind is Kind.DIRTY and not self.server.settings.client.dirty_reads:
-            return DIRTY_READS_DISABLED
-        return None
 
     def _shown(self, encoded: bytes | None) -> bytes | None:
         """The slot's content under CLIENT REPLY. `encoded` is None where the machine's reply is still to come."""
@@ -550,16 +511,9 @@ class Session(Connection):
             self._schedule()
 
     def on_redirect(self, leader_id: int) -> None:
-        address = self.server.client_address_of(leader_id)
-        if address is None:
+        if self.server.client_address_of(leader_id) is None:
             return self.on_not_done(ADDRESS_UNKNOWN)
-        moved = [encode(self.moved(argv, leader_id), self.resp3) for argv in self._chunk]
-        return self.on_encoded(moved)
-
-    def moved(self, argv: list[bytes], leader_id: int) -> Error:
-        """Where to go with a command."""
-        address = self.server.client_address_of(leader_id)
-        return ADDRESS_UNKNOWN if address is None else Error(f"MOVED {self._slot(argv)} {address}")
+        return self.on_encoded([encode(moved(self.server, argv, leader_id), self.resp3) for argv in self._chunk])
 
     def on_not_done(self, error: Error) -> None:
         self.server.stats.commands_not_done += len(self._chunk)
@@ -595,16 +549,6 @@ class Session(Connection):
         if self._pieces is None and self.out_bytes > self.server.settings.client.output_buffer_bytes_max:
             self.server.stats.output_buffer_limit_disconnections += 1
             self.close("output buffer limit reached: the client reads too slowly")
-
-    def _slot(self, argv: list[bytes]) -> int:
-        """The Redis Cluster hash slot of the command's first key (0 where it has none)."""
-        row = self.server.lookup(argv[0])
-        if row is not None and row.subcommands and len(argv) > 1:
-            row = row.subcommand(argv[1])
-        first = row.keys[0] if row is not None else 0
-        if not 0 < first < len(argv):
-            return 0
-        return hash_slot(argv[first])
 
     # ---- for the connection's own commands
 
