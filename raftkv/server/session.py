@@ -26,6 +26,7 @@ from raftkv.machines.interface import NO_SCOPES, Command, Kind
 from raftkv.machines.replies import Encoded, Error, Push, Reply
 from raftkv.server.connection import DATA, Connection
 from raftkv.server.no_reply import NO_REPLY, NoReply
+from raftkv.server.pieces import Pieces
 from raftkv.server.redirects import ADDRESS_UNKNOWN, moved
 from raftkv.server.refusals import DIRTY_READS_DISABLED, MUST_NOT_WAIT, TOO_LARGE, refusal
 from raftkv.server.staleness import max_lag_ms
@@ -61,9 +62,6 @@ _DIRTY_VALUE = int(Kind.DIRTY)
 
 ENCODED_BYTES_AT_ONCE = 1024 * 1024
 
-STALLED_MS = 10_000
-"""Who takes nothing of a huge reply for so long is cut off: what is in it would be kept for ever."""
-
 _HIDDEN = bytes(bytearray(b"hidden"))
 """In a slot: a reply of the machine will come and is not to be shown. Known by identity."""
 
@@ -82,7 +80,6 @@ class Session(Connection):
         "_chunk",
         "_find",
         "_pieces",
-        "_pieces_ms",
         "_plain",
         "_poll",
         "_queued",
@@ -91,7 +88,6 @@ class Session(Connection):
         "_scheduled",
         "_slots",
         "_unread",
-        "_untaken_bytes",
         "address",
         "authenticated",
         "busy",
@@ -160,14 +156,7 @@ class Session(Connection):
         self._chunk: list[list[bytes]] = []
         self._slots: list[bytes | None] | None = None
         self._poll: Callable[[], Reply | NoReply] | None = None
-        self._pieces: Iterator[bytes] | None = None
-        """What is left of replies that are too long to be encoded at once."""
-
-        self._pieces_ms = 0
-        """When the client last took something of these."""
-
-        self._untaken_bytes = 0
-        """What of them was kept then."""
+        self._pieces: Pieces | None = None
 
     # ---- bytes in
 
@@ -482,23 +471,20 @@ class Session(Connection):
             return None
         self._plain = False
         self.busy = True
-        self._pieces = pieces
-        self._pieces_ms = self.hub.pass_ms
+        self._pieces = Pieces(pieces, self.hub.pass_ms)
         self.server.parked.add(self)
-        return self._send_next_piece(pieces)
+        return self._send_next_piece(self._pieces)
 
-    def _send_next_piece(self, pieces: Iterator[bytes]) -> None:
-        """One at each pass, for others have their turn between them, and once the client has taken the last. What it
-        sends meanwhile waits."""
+    def _send_next_piece(self, pieces: Pieces) -> None:
+        """What the client sends meanwhile waits."""
         if self.has_kept:
-            self._untaken_bytes = self.out_bytes
+            pieces.untaken_bytes = self.out_bytes
             return None  # until `on_drained`
-        piece = next(pieces, None)
+        piece = pieces.next(self.hub.pass_ms)
         if piece is None:
             self._pieces = None
             self.server.parked.discard(self)
             return self._finish(b"")
-        self._pieces_ms = self.hub.pass_ms
         self.send_soon(piece)
         return self._schedule()
 
@@ -547,8 +533,11 @@ class Session(Connection):
     def on_kept(self) -> None:
         self._plain = False
         if self._pieces is None and self.out_bytes > self.server.settings.client.output_buffer_bytes_max:
-            self.server.stats.output_buffer_limit_disconnections += 1
-            self.close("output buffer limit reached: the client reads too slowly")
+            self._cut_off("")
+
+    def _cut_off(self, how_slowly: str) -> None:
+        self.server.stats.output_buffer_limit_disconnections += 1
+        self.close(f"output buffer limit reached: the client reads too slowly{how_slowly}")
 
     # ---- for the connection's own commands
 
@@ -571,15 +560,10 @@ class Session(Connection):
         return NO_REPLY
 
     def poll_parked(self) -> None:
+        """Called at every tick while this is one of the server's `parked`."""
         if self._pieces is not None:
-            now_ms = self.server.now_ms()
-            if self.out_bytes != self._untaken_bytes:
-                self._pieces_ms, self._untaken_bytes = now_ms, self.out_bytes
-            elif now_ms - self._pieces_ms > STALLED_MS:
-                self.server.stats.output_buffer_limit_disconnections += 1
-                self.close(
-                    "output buffer limit reached: the client reads too slowly, for ten seconds nothing of a huge reply"
-                )
+            if self._pieces.is_stalled(self.out_bytes, self.server.now_ms()):
+                self._cut_off(", for ten seconds nothing of a huge reply")
             return None
         if self.ending:
             # Otherwise WAIT without a time limit would keep the connection of a client that is gone.
