@@ -22,15 +22,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from raftkv.errors import ProtocolError
-from raftkv.machines.interface import NO_SCOPES, Command, Kind
+from raftkv.machines.interface import NO_SCOPES, Kind
 from raftkv.machines.replies import Encoded, Error, Push, Reply
 from raftkv.server.connection import DATA, Connection
+from raftkv.server.mixed_chunk import MixedChunk
 from raftkv.server.no_reply import NO_REPLY, NoReply
 from raftkv.server.pieces import Pieces
 from raftkv.server.redirects import ADDRESS_UNKNOWN, moved
-from raftkv.server.refusals import DIRTY_READS_DISABLED, MUST_NOT_WAIT, TOO_LARGE, refusal
-from raftkv.server.staleness import max_lag_ms
-from raftkv.server.transaction import exec_abort
+from raftkv.server.refusals import DIRTY_READS_DISABLED, MUST_NOT_WAIT, TOO_LARGE
+from raftkv.server.reply_slots import ReplySlots
 from raftkv.wire.resp import RequestParser, whole_command
 from raftkv.wire.resp_encode import HugeReply, encode, encode_in_pieces, encode_many, encode_one
 
@@ -42,35 +42,11 @@ if TYPE_CHECKING:
 RECEIVE_BYTES_MIN = 448
 """Small enough for CPython's own allocator of small objects; it grows with what a client sends at once."""
 
-IMMEDIATE = frozenset({"ping", "echo", "select", "time", "lolwut", "command", "multi", "discard", "unwatch"})
-"""Local commands whose answer does not depend on the commands before them, and changes nothing but the scope, or the
-transaction."""
-
-IN_ORDER = frozenset({"exec", "watch"})
-"""Local commands that must wait for the machine's before them alone: they go to the machine themselves."""
-
-NOT_QUEUED = frozenset({"multi", "exec", "discard", "watch", "quit", "reset"})
-"""What MULTI does not put off."""
-
-WEB_REQUEST_WORDS = frozenset({b"post", b"host:"})
-"""A web page can have its reader's browser send a request here. Its lines would be taken for inline commands, those of
-the body too, so the first line that gives it away ends it (as in Redis)."""
-
 _KINDS = tuple(Kind)  # by value: calling an enum, or asking it for a member, costs as much as parsing a command
 _DIRTY = Kind.DIRTY
 _DIRTY_VALUE = int(Kind.DIRTY)
 
 ENCODED_BYTES_AT_ONCE = 1024 * 1024
-
-_HIDDEN = bytes(bytearray(b"hidden"))
-"""In a slot: a reply of the machine will come and is not to be shown. Known by identity."""
-
-
-def _is_barrier(row: Command, follows_machine_commands: bool) -> bool:
-    """Whether all commands before must be finished first."""
-    if row.name in IN_ORDER:
-        return follows_machine_commands
-    return row.kind is Kind.LOCAL and row.name not in IMMEDIATE
 
 
 class Session(Connection):
@@ -154,7 +130,7 @@ class Session(Connection):
         self._scheduled = False
         self._queued: deque[list[bytes]] = deque()
         self._chunk: list[list[bytes]] = []
-        self._slots: list[bytes | None] | None = None
+        self._slots: ReplySlots | None = None
         self._poll: Callable[[], Reply | NoReply] | None = None
         self._pieces: Pieces | None = None
 
@@ -308,84 +284,23 @@ class Session(Connection):
         return self._run_mixed(commands)
 
     def _run_mixed(self, commands: list[list[bytes]]) -> None:
-        """A chunk with commands of the connection's own, or wrong ones: each reply has a slot to wait in."""
-        slots: list[bytes | None] = []
-        machine_commands: list[list[bytes]] = []
-        scopes: dict[int, int] = {}
-        kind = Kind.DIRTY
-        system = False
-        for position, argv in enumerate(commands):
-            row = self.server.lookup(argv[0])
-            is_web_request = row is None and argv[0].lower() in WEB_REQUEST_WORDS
-            if self.transaction is not None and not is_web_request and (row is None or row.name not in NOT_QUEUED):
-                self.last_command = argv[0]
-                queued = self.transaction.take(row, argv, refusal(self, row, argv))
-                slots.append(self._shown(encode(queued, self.resp3)))
-                continue
-            is_barrier = row is not None and _is_barrier(row, bool(machine_commands))
-            lag_ms = max_lag_ms(row, argv) if row is not None else None
-            if position and (is_barrier or is_web_request or (lag_ms is not None and machine_commands)):
-                # It must find everything before it done.
-                self._queued.extendleft(reversed(commands[position:]))
-                break
-            if is_web_request:
-                return self._on_web_request()
-            refused = refusal(self, row, argv)
-            if refused is not None or row is None:
-                slots.append(self._shown(encode(self._on_refused(row, refused), self.resp3)))
-            elif row.kind is Kind.LOCAL or lag_ms is not None:
-                self.last_command = argv[0]
-                reply = row.handler(self, argv) if lag_ms is None else self._read_within(lag_ms, argv)
-                if self.closed:
-                    return None
-                if isinstance(reply, NoReply):
-                    if self.busy:  # parked: it answers later, the rest waits
-                        self._queued.extendleft(reversed(commands[position + 1 :]))
-                        self._slots, self._chunk = slots, []
-                        return None
-                    continue
-                slots.append(self._shown(encode(reply, self.resp3)))
-                if self.close_when_sent:
-                    break
-            else:
-                self.last_command = argv[0]
-                if self.db:
-                    scopes[len(machine_commands)] = self.db
-                machine_commands.append(argv)
-                kind = min(kind, row.kind)
-                system = system or self.server.replica.ledger.is_system(argv)
-                slots.append(self._shown(None))
-        self.server.stats.commands += len(slots) - len(machine_commands)
-        if machine_commands:
-            self._slots = slots
-            self._submit(kind, machine_commands, scopes, system)
-        elif slots:
+        """The other chunks."""
+        mixed = MixedChunk(self)
+        taken = mixed.take(commands)
+        if self.closed:
+            return
+        self._queued.extendleft(reversed(commands[taken:]))
+        if self.busy:  # parked: it answers later, the rest waits
+            self._slots, self._chunk = mixed.slots, []
+            return
+        self.server.stats.commands += len(mixed.slots) - len(mixed.commands)
+        if mixed.commands:
+            self._slots = mixed.slots
+            self._submit(mixed.kind, mixed.commands, mixed.scopes, mixed.system)
+        elif mixed.slots:
             self.received_bytes = 0  # of commands that are answered
-            self._finish(b"".join(slot for slot in slots if slot))
-        return None
-
-    def _on_refused(self, row: Command | None, refused: Error | None) -> Error | None:
-        """What a refused command is answered. It breaks the transaction, and EXEC ends it even so."""
-        if refused is not None and row is not None and row.name == "exec":
-            self.end_transaction()
-            return exec_abort(refused)
-        if self.transaction is not None:
-            self.transaction.is_broken = True
-        return refused
-
-    def _on_web_request(self) -> None:
-        self.server.log.warning("web_request", client=self.address, reason="its body could carry commands")
-        self.close("a web request")
-
-    def _shown(self, encoded: bytes | None) -> bytes | None:
-        """The slot's content under CLIENT REPLY. `encoded` is None where the machine's reply is still to come."""
-        hidden = self.replies_off
-        if self.reply_skip:
-            self.reply_skip -= 1
-            hidden = True
-        if hidden:
-            return _HIDDEN if encoded is None else b""
-        return encoded
+            self._finish(mixed.slots.at_hand)
+        return
 
     def _submit(self, kind: Kind, commands: list[list[bytes]], scopes: Mapping[int, int], system: bool = False) -> None:
         server = self.server
@@ -408,22 +323,6 @@ class Session(Connection):
             replies = server.replica.read_dirty(commands, scopes, server.wall_ms())
         self.on_replies(replies, 0, len(commands))
 
-    def _read_within(self, lag_ms: int, argv: list[bytes]) -> Reply | NoReply:
-        """A dirty read that must not be older than `lag_ms`. When that is not known at once it waits for the leader's
-        word, but not for longer than what it would take."""
-        server = self.server
-        due_ms = server.now_ms() + min(lag_ms, server.settings.raft.no_leader_wait_ms)
-        scopes = {0: self.db} if self.db else NO_SCOPES
-        server.staleness.want()
-
-        def poll() -> Reply | NoReply:
-            if server.staleness.is_within(lag_ms):
-                return server.replica.read_dirty([argv], scopes, server.wall_ms())[0]
-            is_late = server.stopping or server.now_ms() >= due_ms
-            return server.staleness.refusal(lag_ms) if is_late else NO_REPLY
-
-        return self.park(poll)
-
     # ---- replies back (replica.work.Sink)
 
     def on_replies(self, replies: list[Reply], start: int, stop: int) -> None:
@@ -444,18 +343,7 @@ class Session(Connection):
 
     def _show_in_slots(self, replies: Sequence[Reply]) -> None:
         """`replies` to the machine's commands of this chunk, and between them what other slots hold."""
-        if self._slots is None:
-            return self._show(replies, self.resp3)
-        remaining = iter(replies)
-        shown: list[Reply] = []
-        for slot in self._slots:
-            if slot is None:
-                shown.append(next(remaining))
-            elif slot is _HIDDEN:
-                next(remaining)
-            else:
-                shown.append(Encoded(slot))
-        return self._show(shown, self.resp3)
+        return self._show(replies if self._slots is None else self._slots.filled(replies), self.resp3)
 
     def _show(self, replies: Sequence[Reply], resp3: bool) -> None:
         """All there is to answer to this chunk."""
@@ -587,16 +475,22 @@ class Session(Connection):
 
     def answer(self, reply: Reply, resp3: bool) -> None:
         """The reply to the command whose handler has put it off."""
-        replies: list[Reply] = [Encoded(slot) for slot in (self._slots or []) if slot]
-        if self._shown(None) is not _HIDDEN:
-            replies.append(reply)
-        self._show(replies, resp3)
+        slots = self._slots or ReplySlots()
+        slots.expect(is_hidden=not self.shows_next_reply())
+        self._show(slots.filled([reply]), resp3)
 
     def answer_in_pieces(self, pieces: Iterator[bytes]) -> None:
         """As `answer`, with a reply that is encoded piece by piece, each the work of a few milliseconds."""
-        self.send_soon(b"".join(slot for slot in self._slots or [] if slot))
-        is_shown = self._shown(None) is not _HIDDEN
-        self._send_in_pieces(pieces if is_shown else iter(()))
+        if self._slots is not None:
+            self.send_soon(self._slots.at_hand)
+        self._send_in_pieces(pieces if self.shows_next_reply() else iter(()))
+
+    def shows_next_reply(self) -> bool:
+        """Whether the client wants to see it (CLIENT REPLY). To be asked once for each reply."""
+        if self.reply_skip:
+            self.reply_skip -= 1
+            return False
+        return not self.replies_off
 
     def end_transaction(self) -> None:
         """However it ended: nothing is queued or watched any more."""
