@@ -208,15 +208,13 @@ class Session(Connection):
     def go_on(self) -> None:
         """Called by the hub when this session had more to do."""
         self._scheduled = False
-        if self._pieces is not None and not self.closed:
-            return self._send_next_piece(self._pieces)
         if self.closed or self.busy or self.close_when_sent:
-            return None
+            return
         if self._queued or self.parser.pending:
             self._take_chunk()
         elif self._unread:
             self.on_readable()
-        return None
+        return
 
     def _take_chunk(self) -> None:
         if self._queued:
@@ -354,27 +352,19 @@ class Session(Connection):
         return self._finish(data)
 
     def _send_in_pieces(self, pieces: Iterator[bytes]) -> None:
-        """As `_show`."""
+        """As `_show`. What the client sends meanwhile waits."""
         if self.closed:
             return None
         self._plain = False
         self.busy = True
-        self._pieces = Pieces(pieces, self.hub.pass_ms)
+        self._pieces = Pieces(self, pieces, self._on_pieces_sent)
         self.server.parked.add(self)
-        return self._send_next_piece(self._pieces)
+        return self._pieces.go_on()
 
-    def _send_next_piece(self, pieces: Pieces) -> None:
-        """What the client sends meanwhile waits."""
-        if self.has_kept:
-            pieces.untaken_bytes = self.out_bytes
-            return None  # until `on_drained`
-        piece = pieces.next(self.hub.pass_ms)
-        if piece is None:
-            self._pieces = None
-            self.server.parked.discard(self)
-            return self._finish(b"")
-        self.send_soon(piece)
-        return self._schedule()
+    def _on_pieces_sent(self) -> None:
+        self._pieces = None
+        self.server.parked.discard(self)
+        self._finish(b"")
 
     @property
     def has_more(self) -> bool:
@@ -382,7 +372,7 @@ class Session(Connection):
 
     def on_drained(self) -> None:
         if self._pieces is not None:
-            self._schedule()
+            self._pieces.schedule()
 
     def on_redirect(self, leader_id: int) -> None:
         if self.server.client_address_of(leader_id) is None:
@@ -450,7 +440,7 @@ class Session(Connection):
     def poll_parked(self) -> None:
         """Called at every tick while this is one of the server's `parked`."""
         if self._pieces is not None:
-            if self._pieces.is_stalled(self.out_bytes, self.server.now_ms()):
+            if self._pieces.is_stalled(self.server.now_ms()):
                 self._cut_off(", for ten seconds nothing of a huge reply")
             return None
         if self.ending:
@@ -507,7 +497,7 @@ class Session(Connection):
         if self.subscriptions:
             server.watch.subscribers[self.id] = self
         if self._pieces is not None:
-            self._schedule()
+            self._pieces.on_moved()
         if not self.busy:
             self._look_for_more()
 
