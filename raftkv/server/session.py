@@ -1,4 +1,5 @@
-"""One client: bytes in, commands out to where they belong, replies back in order.
+"""One client: bytes in, commands out to where they belong, replies back in order. This file is that line, top to
+bottom.
 
 What a client has sent is taken in *chunks*: all complete commands at hand, up to a bound. A session works on one
 chunk at a time and reads nothing meanwhile, so replies are in order by construction, a deep pipeline cannot starve
@@ -10,8 +11,8 @@ A chunk goes one way as a whole:
 - otherwise any linearizable read: all wait for one read round;
 - otherwise (dirty reads) they are answered from the local state at once.
 
-Commands of kind LOCAL are the connection's own and answered here. Most of them (`BARRIERS` apart from
-`IMMEDIATE`) must see what came before them finished, and so begin a new chunk.
+A chunk with anything else in it, such as the connection's own commands, is dealt with by `mixed_chunk.py`; what it has
+for the machine goes the same way. A reply too long to be encoded at once leaves by `pieces.py`.
 """
 
 from __future__ import annotations
@@ -214,7 +215,6 @@ class Session(Connection):
             self._take_chunk()
         elif self._unread:
             self.on_readable()
-        return
 
     def _take_chunk(self) -> None:
         if self._queued:
@@ -236,13 +236,9 @@ class Session(Connection):
         return None
 
     def _look_for_more(self) -> None:
-        if not self.closed and (self._queued or self.parser.pending or self._unread):
-            self._schedule()
-
-    def _schedule(self) -> None:
-        """Have `go_on` called in the next pass. Once: a session that stood twice in the hub's list would put itself
-        there four times in the next pass, and its pipeline would push everybody else aside."""
-        if not self._scheduled:
+        """Have `go_on` called in the next pass, if there is more. Once: a session that stood twice in the hub's list
+        would put itself there four times in the next pass, and its pipeline would push everybody else aside."""
+        if not self._scheduled and not self.closed and (self._queued or self.parser.pending or self._unread):
             self._scheduled = True
             self.hub.call_soon(self)
 
@@ -282,13 +278,13 @@ class Session(Connection):
         return self._run_mixed(commands)
 
     def _run_mixed(self, commands: list[list[bytes]]) -> None:
-        """The other chunks."""
+        """What is not for the machine is answered, what is goes on its way, and what is not dealt with yet waits."""
         mixed = MixedChunk(self)
         taken = mixed.take(commands)
         if self.closed:
             return
         self._queued.extendleft(reversed(commands[taken:]))
-        if self.busy:  # parked: it answers later, the rest waits
+        if self.busy:  # its last command has put its answer off
             self._slots, self._chunk = mixed.slots, []
             return
         self.server.stats.commands += len(mixed.slots) - len(mixed.commands)
@@ -298,7 +294,6 @@ class Session(Connection):
         elif mixed.slots:
             self.received_bytes = 0  # of commands that are answered
             self._finish(mixed.slots.at_hand)
-        return
 
     def _submit(self, kind: Kind, commands: list[list[bytes]], scopes: Mapping[int, int], system: bool = False) -> None:
         server = self.server
@@ -339,6 +334,21 @@ class Session(Connection):
             return self._finish(b"".join(replies))
         return self._show_in_slots([Encoded(reply) for reply in replies])
 
+    def on_redirect(self, leader_id: int) -> None:
+        if self.server.client_address_of(leader_id) is None:
+            return self.on_not_done(ADDRESS_UNKNOWN)
+        return self.on_encoded([encode(moved(self.server, argv, leader_id), self.resp3) for argv in self._chunk])
+
+    def on_not_done(self, error: Error) -> None:
+        self.server.stats.commands_not_done += len(self._chunk)
+        self.on_encoded([encode(error, self.resp3)] * len(self._chunk))
+
+    def on_unknown(self, error: Error) -> None:
+        self.server.stats.commands_unknown += len(self._chunk)
+        self.on_encoded([encode(error, self.resp3)] * len(self._chunk))
+
+    # ---- all that is answered to a chunk, in order, and out
+
     def _show_in_slots(self, replies: Sequence[Reply]) -> None:
         """`replies` to the machine's commands of this chunk, and between them what other slots hold."""
         return self._show(replies if self._slots is None else self._slots.filled(replies), self.resp3)
@@ -350,6 +360,27 @@ class Session(Connection):
         except HugeReply:
             return self._send_in_pieces(encode_in_pieces(replies, resp3))
         return self._finish(data)
+
+    def _finish(self, data: bytes) -> None:
+        self.busy = False
+        self._slots = None
+        if self.closed:
+            return
+        if data or self.close_when_sent:
+            self.send_soon(data)
+        self._plain = self.parser.is_fresh and not (
+            self._queued
+            or self._unread
+            or self.has_kept
+            or self.ending
+            or self.close_when_sent
+            or self.replies_off
+            or self.reply_skip
+            or self.subscriptions
+            or self.transaction is not None
+        )
+        if not self._plain:
+            self._look_for_more()
 
     def _send_in_pieces(self, pieces: Iterator[bytes]) -> None:
         """As `_show`. What the client sends meanwhile waits."""
@@ -374,40 +405,6 @@ class Session(Connection):
         if self._pieces is not None:
             self._pieces.schedule()
 
-    def on_redirect(self, leader_id: int) -> None:
-        if self.server.client_address_of(leader_id) is None:
-            return self.on_not_done(ADDRESS_UNKNOWN)
-        return self.on_encoded([encode(moved(self.server, argv, leader_id), self.resp3) for argv in self._chunk])
-
-    def on_not_done(self, error: Error) -> None:
-        self.server.stats.commands_not_done += len(self._chunk)
-        self.on_encoded([encode(error, self.resp3)] * len(self._chunk))
-
-    def on_unknown(self, error: Error) -> None:
-        self.server.stats.commands_unknown += len(self._chunk)
-        self.on_encoded([encode(error, self.resp3)] * len(self._chunk))
-
-    def _finish(self, data: bytes) -> None:
-        self.busy = False
-        self._slots = None
-        if self.closed:
-            return
-        if data or self.close_when_sent:
-            self.send_soon(data)
-        self._plain = self.parser.is_fresh and not (
-            self._queued
-            or self._unread
-            or self.has_kept
-            or self.ending
-            or self.close_when_sent
-            or self.replies_off
-            or self.reply_skip
-            or self.subscriptions
-            or self.transaction is not None
-        )
-        if not self._plain:
-            self._look_for_more()
-
     def on_kept(self) -> None:
         self._plain = False
         if self._pieces is None and self.out_bytes > self.server.settings.client.output_buffer_bytes_max:
@@ -417,12 +414,24 @@ class Session(Connection):
         self.server.stats.output_buffer_limit_disconnections += 1
         self.close(f"output buffer limit reached: the client reads too slowly{how_slowly}")
 
-    # ---- for the connection's own commands
-
     def push(self, message: Push) -> None:
         """Send what no command has asked for."""
         self._plain = False
         self.send_soon(encode(message, self.resp3))
+
+    def shows_next_reply(self) -> bool:
+        """Whether the client wants to see it (CLIENT REPLY). To be asked once for each reply."""
+        if self.reply_skip:
+            self.reply_skip -= 1
+            return False
+        return not self.replies_off
+
+    # ---- answers that are put off
+
+    @property
+    def may_wait(self) -> bool:
+        """Whether a command's answer may be put off. Not within EXEC, as its place is in the midst of others."""
+        return self.transaction is None
 
     def park(self, poll: Callable[[], Reply | NoReply]) -> Reply | NoReply:
         """Answer once `poll` returns a reply: it is asked now, and if need be again at every tick. To be returned by
@@ -453,11 +462,6 @@ class Session(Connection):
         self.server.parked.discard(self)
         return self.answer(reply, self.resp3)
 
-    @property
-    def may_wait(self) -> bool:
-        """Whether a command's answer may be put off. Not within EXEC, as its place is in the midst of others."""
-        return self.transaction is None
-
     def wait_for_answer(self) -> NoReply:
         """To be returned by a handler that will call `answer`, later."""
         self.busy = True
@@ -475,12 +479,7 @@ class Session(Connection):
             self.send_soon(self._slots.at_hand)
         self._send_in_pieces(pieces if self.shows_next_reply() else iter(()))
 
-    def shows_next_reply(self) -> bool:
-        """Whether the client wants to see it (CLIENT REPLY). To be asked once for each reply."""
-        if self.reply_skip:
-            self.reply_skip -= 1
-            return False
-        return not self.replies_off
+    # ---- changes and the end
 
     def end_transaction(self) -> None:
         """However it ended: nothing is queued or watched any more."""
