@@ -18,7 +18,6 @@ for the machine goes the same way. A reply too long to be encoded at once leaves
 from __future__ import annotations
 
 import socket
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -129,7 +128,9 @@ class Session(Connection):
 
         self._unread = False
         self._scheduled = False
-        self._queued: deque[list[bytes]] = deque()
+        self._queued: list[list[bytes]] = []
+        """What is left of a chunk: the next one."""
+
         self._chunk: list[list[bytes]] = []
         self._slots: ReplySlots | None = None
         self._poll: Callable[[], Reply | NoReply] | None = None
@@ -218,8 +219,7 @@ class Session(Connection):
 
     def _take_chunk(self) -> None:
         if self._queued:
-            commands = list(self._queued)
-            self._queued.clear()
+            commands, self._queued = self._queued, []
         else:
             try:
                 commands = self.parser.parse(self.server.settings.client.turn_commands_max)
@@ -283,7 +283,7 @@ class Session(Connection):
         taken = mixed.take(commands)
         if self.closed:
             return
-        self._queued.extendleft(reversed(commands[taken:]))
+        self._queued = commands[taken:]
         if self.busy:  # its last command has put its answer off
             self._slots, self._chunk = mixed.slots, []
             return
@@ -503,5 +503,5 @@ class Session(Connection):
     def on_closed(self, reason: str) -> None:
         self._plain = False
         self._pieces = None
-        self._queued.clear()
+        self._queued = []
         self.server.on_session_closed(self, reason)
