@@ -114,7 +114,7 @@ class MixedChunk:
 
     def _answer(self, reply: Reply) -> None:
         encoded = encode(reply, self._session.resp3)
-        self.slots.put(encoded if self._session.shows_next_reply() else b"")
+        self.slots.append(encoded if self._session.shows_next_reply() else b"")
 
     def _put_aside(self, row: Command, argv: list[bytes]) -> None:
         session = self._session

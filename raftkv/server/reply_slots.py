@@ -11,33 +11,25 @@ _HIDDEN = bytes(bytearray(b"hidden"))
 """In a slot: a reply will come and is not to be shown. Known by identity."""
 
 
-class ReplySlots:
-    __slots__ = ("_slots",)
+class ReplySlots(list[bytes | None]):
+    """Append a reply that is at hand, encoded; b"" where it is not to be shown."""
 
-    def __init__(self) -> None:
-        self._slots: list[bytes | None] = []
-
-    def __len__(self) -> int:
-        return len(self._slots)
-
-    def put(self, encoded: bytes) -> None:
-        """A reply that is at hand; empty where it is not to be shown."""
-        self._slots.append(encoded)
+    __slots__ = ()
 
     def expect(self, *, is_hidden: bool) -> None:
         """The place of a reply that is to come."""
-        self._slots.append(_HIDDEN if is_hidden else None)
+        self.append(_HIDDEN if is_hidden else None)
 
     @property
     def at_hand(self) -> bytes:
         """All of them, while none is to come."""
-        return b"".join(slot for slot in self._slots if slot)
+        return b"".join(slot for slot in self if slot)
 
     def filled(self, replies: Sequence[Reply]) -> list[Reply]:
         """All of them, in order, when the expected `replies` have come."""
         remaining = iter(replies)
         shown: list[Reply] = []
-        for slot in self._slots:
+        for slot in self:
             if slot is None:
                 shown.append(next(remaining))
             elif slot is _HIDDEN:
