@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from raftkv.machines.interface import NO_SCOPES, Kind
 from raftkv.machines.replies import Error, Reply
-from raftkv.server.session import NoReply
+from raftkv.server.no_reply import NoReply
+from raftkv.server.redirects import moved
 
 if TYPE_CHECKING:
     from raftkv.server.session import Session
@@ -51,7 +52,7 @@ class Asked(ABC):
         """The client's command that tells by its key which slot it is about."""
 
     def on_redirect(self, leader_id: int) -> None:
-        self.fail(self.session.moved(self.argv(), leader_id))
+        self.fail(moved(self.session.server, self.argv(), leader_id))
 
     def on_not_done(self, error: Error) -> None:
         self.session.server.stats.commands_not_done += 1

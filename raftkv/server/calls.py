@@ -30,8 +30,8 @@ from raftkv.machines.interface import NO_SCOPES, Kind
 from raftkv.machines.replies import Error, Reply, unknown_command, wrong_arity
 from raftkv.replica.work import NO_LEADER
 from raftkv.server.bell import Bell
+from raftkv.server.refusals import TOO_LARGE
 from raftkv.server.server import Server
-from raftkv.server.session import TOO_LARGE
 from raftkv.server.staleness import max_lag_ms
 from raftkv.wire.resp_decode import NOTHING_YET
 from raftkv.wire.resp_encode import encode

@@ -16,7 +16,7 @@ from raftkv.errors import CommandError, RaftkvError
 from raftkv.machines.replies import OK, Error, Reply, Simple
 from raftkv.raft.node import Node
 from raftkv.server.joining import ask_to_be_added, status_of
-from raftkv.server.session import NO_REPLY, NoReply
+from raftkv.server.no_reply import NO_REPLY, NoReply
 from raftkv.settings import Settings
 
 if TYPE_CHECKING:

@@ -17,8 +17,9 @@ from raftkv.machines.replies import OK, Encoded, Error, Reply
 from raftkv.replica.forwarding import REPLY_TOO_LARGE
 from raftkv.replica.work import LEADERSHIP_LOST
 from raftkv.server.asking import Asked
-from raftkv.server.session import TOO_LARGE, NoReply, exec_abort
-from raftkv.server.transaction import Transaction
+from raftkv.server.no_reply import NoReply
+from raftkv.server.refusals import TOO_LARGE
+from raftkv.server.transaction import Transaction, exec_abort
 from raftkv.wire.resp_encode import encode
 from raftkv.wire.resp_split import interleaved
 

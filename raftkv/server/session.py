@@ -1,4 +1,5 @@
-"""One client: bytes in, commands out to where they belong, replies back in order.
+"""One client: bytes in, commands out to where they belong, replies back in order. This file is that line, top to
+bottom.
 
 What a client has sent is taken in *chunks*: all complete commands at hand, up to a bound. A session works on one
 chunk at a time and reads nothing meanwhile, so replies are in order by construction, a deep pipeline cannot starve
@@ -10,23 +11,26 @@ A chunk goes one way as a whole:
 - otherwise any linearizable read: all wait for one read round;
 - otherwise (dirty reads) they are answered from the local state at once.
 
-Commands of kind LOCAL are the connection's own and answered here. Most of them (`BARRIERS` apart from
-`IMMEDIATE`) must see what came before them finished, and so begin a new chunk.
+A chunk with anything else in it, such as the connection's own commands, is dealt with by `mixed_chunk.py`; what it has
+for the machine goes the same way. A reply too long to be encoded at once leaves by `pieces.py`.
 """
 
 from __future__ import annotations
 
 import socket
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from raftkv.errors import ProtocolError
-from raftkv.machines.interface import NO_SCOPES, Command, Kind
-from raftkv.machines.replies import Encoded, Error, Push, Reply, unknown_command, wrong_arity
+from raftkv.machines.interface import NO_SCOPES, Kind
+from raftkv.machines.replies import Encoded, Error, Push, Reply
 from raftkv.server.connection import DATA, Connection
-from raftkv.server.slots import hash_slot
-from raftkv.server.staleness import max_lag_ms
+from raftkv.server.mixed_chunk import MixedChunk
+from raftkv.server.no_reply import NO_REPLY, NoReply
+from raftkv.server.pieces import Pieces
+from raftkv.server.redirects import ADDRESS_UNKNOWN, moved
+from raftkv.server.refusals import DIRTY_READS_DISABLED, MUST_NOT_WAIT, TOO_LARGE
+from raftkv.server.reply_slots import ReplySlots
 from raftkv.wire.resp import RequestParser, whole_command
 from raftkv.wire.resp_encode import HugeReply, encode, encode_in_pieces, encode_many, encode_one
 
@@ -38,64 +42,11 @@ if TYPE_CHECKING:
 RECEIVE_BYTES_MIN = 448
 """Small enough for CPython's own allocator of small objects; it grows with what a client sends at once."""
 
-IMMEDIATE = frozenset({"ping", "echo", "select", "time", "lolwut", "command", "multi", "discard", "unwatch"})
-"""Local commands whose answer does not depend on the commands before them, and changes nothing but the scope, or the
-transaction."""
-
-IN_ORDER = frozenset({"exec", "watch"})
-"""Local commands that must wait for the machine's before them alone: they go to the machine themselves."""
-
-NOT_QUEUED = frozenset({"multi", "exec", "discard", "watch", "quit", "reset"})
-"""What MULTI does not put off."""
-
-WEB_REQUEST_WORDS = frozenset({b"post", b"host:"})
-"""A web page can have its reader's browser send a request here. Its lines would be taken for inline commands, those of
-the body too, so the first line that gives it away ends it (as in Redis)."""
-
 _KINDS = tuple(Kind)  # by value: calling an enum, or asking it for a member, costs as much as parsing a command
 _DIRTY = Kind.DIRTY
 _DIRTY_VALUE = int(Kind.DIRTY)
 
 ENCODED_BYTES_AT_ONCE = 1024 * 1024
-
-STALLED_MS = 10_000
-"""Who takes nothing of a huge reply for so long is cut off: what is in it would be kept for ever."""
-
-NOAUTH = Error("NOAUTH Authentication required.")
-ALLOWED_WITHOUT_AUTH = frozenset({"auth", "hello", "quit", "reset"})
-ALLOWED_WHILE_SUBSCRIBED = frozenset(
-    {"subscribe", "psubscribe", "unsubscribe", "punsubscribe", "ping", "quit", "reset"}
-)
-"""In RESP2, where a client could not tell a reply from a message."""
-
-ADDRESS_UNKNOWN = Error("CLUSTERDOWN The leader's address is not known yet; try again")
-TOO_LARGE = Error("ERR the command is too large to be replicated (peer.frame_bytes_max)")
-MUST_NOT_WAIT = Error(
-    "ERR this answer is not at hand, and inside a transaction nothing waits for one; ask outside of it"
-)
-DIRTY_READS_DISABLED = Error("ERR Dirty reads are disabled on this member (client.dirty_reads)")
-
-
-class NoReply:
-    """Returned by a local command's handler that sends no reply, or will answer later (see `Session.park`)."""
-
-
-NO_REPLY = NoReply()
-
-_HIDDEN = bytes(bytearray(b"hidden"))
-"""In a slot: a reply of the machine will come and is not to be shown. Known by identity."""
-
-
-def _is_barrier(row: Command, follows_machine_commands: bool) -> bool:
-    """Whether all commands before must be finished first."""
-    if row.name in IN_ORDER:
-        return follows_machine_commands
-    return row.kind is Kind.LOCAL and row.name not in IMMEDIATE
-
-
-def exec_abort(refusal: Error) -> Error:
-    """What EXEC answers when it is refused itself."""
-    return Error(f"EXECABORT Transaction discarded because of: {refusal.text.removeprefix('ERR ')}")
 
 
 class Session(Connection):
@@ -105,7 +56,6 @@ class Session(Connection):
         "_chunk",
         "_find",
         "_pieces",
-        "_pieces_ms",
         "_plain",
         "_poll",
         "_queued",
@@ -114,7 +64,6 @@ class Session(Connection):
         "_scheduled",
         "_slots",
         "_unread",
-        "_untaken_bytes",
         "address",
         "authenticated",
         "busy",
@@ -179,18 +128,13 @@ class Session(Connection):
 
         self._unread = False
         self._scheduled = False
-        self._queued: deque[list[bytes]] = deque()
+        self._queued: list[list[bytes]] = []
+        """What is left of a chunk: the next one."""
+
         self._chunk: list[list[bytes]] = []
-        self._slots: list[bytes | None] | None = None
+        self._slots: ReplySlots | None = None
         self._poll: Callable[[], Reply | NoReply] | None = None
-        self._pieces: Iterator[bytes] | None = None
-        """What is left of replies that are too long to be encoded at once."""
-
-        self._pieces_ms = 0
-        """When the client last took something of these."""
-
-        self._untaken_bytes = 0
-        """What of them was kept then."""
+        self._pieces: Pieces | None = None
 
     # ---- bytes in
 
@@ -266,20 +210,16 @@ class Session(Connection):
     def go_on(self) -> None:
         """Called by the hub when this session had more to do."""
         self._scheduled = False
-        if self._pieces is not None and not self.closed:
-            return self._send_next_piece(self._pieces)
         if self.closed or self.busy or self.close_when_sent:
-            return None
+            return
         if self._queued or self.parser.pending:
             self._take_chunk()
         elif self._unread:
             self.on_readable()
-        return None
 
     def _take_chunk(self) -> None:
         if self._queued:
-            commands = list(self._queued)
-            self._queued.clear()
+            commands, self._queued = self._queued, []
         else:
             try:
                 commands = self.parser.parse(self.server.settings.client.turn_commands_max)
@@ -296,13 +236,9 @@ class Session(Connection):
         return None
 
     def _look_for_more(self) -> None:
-        if not self.closed and (self._queued or self.parser.pending or self._unread):
-            self._schedule()
-
-    def _schedule(self) -> None:
-        """Have `go_on` called in the next pass. Once: a session that stood twice in the hub's list would put itself
-        there four times in the next pass, and its pipeline would push everybody else aside."""
-        if not self._scheduled:
+        """Have `go_on` called in the next pass, if there is more. Once: a session that stood twice in the hub's list
+        would put itself there four times in the next pass, and its pipeline would push everybody else aside."""
+        if not self._scheduled and not self.closed and (self._queued or self.parser.pending or self._unread):
             self._scheduled = True
             self.hub.call_soon(self)
 
@@ -342,100 +278,22 @@ class Session(Connection):
         return self._run_mixed(commands)
 
     def _run_mixed(self, commands: list[list[bytes]]) -> None:
-        """A chunk with commands of the connection's own, or wrong ones: each reply has a slot to wait in."""
-        slots: list[bytes | None] = []
-        machine_commands: list[list[bytes]] = []
-        scopes: dict[int, int] = {}
-        kind = Kind.DIRTY
-        system = False
-        for position, argv in enumerate(commands):
-            row = self.server.lookup(argv[0])
-            is_web_request = row is None and argv[0].lower() in WEB_REQUEST_WORDS
-            if self.transaction is not None and not is_web_request and (row is None or row.name not in NOT_QUEUED):
-                self.last_command = argv[0]
-                queued = self.transaction.take(row, argv, self._refusal(row, argv))
-                slots.append(self._shown(encode(queued, self.resp3)))
-                continue
-            is_barrier = row is not None and _is_barrier(row, bool(machine_commands))
-            lag_ms = max_lag_ms(row, argv) if row is not None else None
-            if position and (is_barrier or is_web_request or (lag_ms is not None and machine_commands)):
-                # It must find everything before it done.
-                self._queued.extendleft(reversed(commands[position:]))
-                break
-            if is_web_request:
-                return self._on_web_request()
-            refusal = self._refusal(row, argv)
-            if refusal is not None or row is None:
-                slots.append(self._shown(encode(self._on_refused(row, refusal), self.resp3)))
-            elif row.kind is Kind.LOCAL or lag_ms is not None:
-                self.last_command = argv[0]
-                reply = row.handler(self, argv) if lag_ms is None else self._read_within(lag_ms, argv)
-                if self.closed:
-                    return None
-                if isinstance(reply, NoReply):
-                    if self.busy:  # parked: it answers later, the rest waits
-                        self._queued.extendleft(reversed(commands[position + 1 :]))
-                        self._slots, self._chunk = slots, []
-                        return None
-                    continue
-                slots.append(self._shown(encode(reply, self.resp3)))
-                if self.close_when_sent:
-                    break
-            else:
-                self.last_command = argv[0]
-                if self.db:
-                    scopes[len(machine_commands)] = self.db
-                machine_commands.append(argv)
-                kind = min(kind, row.kind)
-                system = system or self.server.replica.ledger.is_system(argv)
-                slots.append(self._shown(None))
-        self.server.stats.commands += len(slots) - len(machine_commands)
-        if machine_commands:
-            self._slots = slots
-            self._submit(kind, machine_commands, scopes, system)
-        elif slots:
+        """What is not for the machine is answered, what is goes on its way, and what is not dealt with yet waits."""
+        mixed = MixedChunk(self)
+        taken = mixed.take(commands)
+        if self.closed:
+            return
+        self._queued = commands[taken:]
+        if self.busy:  # its last command has put its answer off
+            self._slots, self._chunk = mixed.slots, []
+            return
+        self.server.stats.commands += len(mixed.slots) - len(mixed.commands)
+        if mixed.commands:
+            self._slots = mixed.slots
+            self._submit(mixed.kind, mixed.commands, mixed.scopes, mixed.system)
+        elif mixed.slots:
             self.received_bytes = 0  # of commands that are answered
-            self._finish(b"".join(slot for slot in slots if slot))
-        return None
-
-    def _on_refused(self, row: Command | None, refusal: Error | None) -> Error | None:
-        """What a refused command is answered. It breaks the transaction, and EXEC ends it even so."""
-        if refusal is not None and row is not None and row.name == "exec":
-            self.end_transaction()
-            return exec_abort(refusal)
-        if self.transaction is not None:
-            self.transaction.is_broken = True
-        return refusal
-
-    def _on_web_request(self) -> None:
-        self.server.log.warning("web_request", client=self.address, reason="its body could carry commands")
-        self.close("a web request")
-
-    def _refusal(self, row: Command | None, argv: list[bytes]) -> Error | None:
-        if row is None:
-            return unknown_command(argv)
-        if not row.takes(len(argv)):
-            return wrong_arity(row.name)
-        if not self.authenticated and row.name not in ALLOWED_WITHOUT_AUTH:
-            return NOAUTH
-        if self.subscriptions and not self.resp3 and row.name not in ALLOWED_WHILE_SUBSCRIBED:
-            return Error(
-                f"ERR Can't execute '{row.name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are"
-                " allowed in this context"
-            )
-        if row.kind is Kind.DIRTY and not self.server.settings.client.dirty_reads:
-            return DIRTY_READS_DISABLED
-        return None
-
-    def _shown(self, encoded: bytes | None) -> bytes | None:
-        """The slot's content under CLIENT REPLY. `encoded` is None where the machine's reply is still to come."""
-        hidden = self.replies_off
-        if self.reply_skip:
-            self.reply_skip -= 1
-            hidden = True
-        if hidden:
-            return _HIDDEN if encoded is None else b""
-        return encoded
+            self._finish(mixed.slots.at_hand)
 
     def _submit(self, kind: Kind, commands: list[list[bytes]], scopes: Mapping[int, int], system: bool = False) -> None:
         server = self.server
@@ -458,22 +316,6 @@ class Session(Connection):
             replies = server.replica.read_dirty(commands, scopes, server.wall_ms())
         self.on_replies(replies, 0, len(commands))
 
-    def _read_within(self, lag_ms: int, argv: list[bytes]) -> Reply | NoReply:
-        """A dirty read that must not be older than `lag_ms`. When that is not known at once it waits for the leader's
-        word, but not for longer than what it would take."""
-        server = self.server
-        due_ms = server.now_ms() + min(lag_ms, server.settings.raft.no_leader_wait_ms)
-        scopes = {0: self.db} if self.db else NO_SCOPES
-        server.staleness.want()
-
-        def poll() -> Reply | NoReply:
-            if server.staleness.is_within(lag_ms):
-                return server.replica.read_dirty([argv], scopes, server.wall_ms())[0]
-            is_late = server.stopping or server.now_ms() >= due_ms
-            return server.staleness.refusal(lag_ms) if is_late else NO_REPLY
-
-        return self.park(poll)
-
     # ---- replies back (replica.work.Sink)
 
     def on_replies(self, replies: list[Reply], start: int, stop: int) -> None:
@@ -492,74 +334,10 @@ class Session(Connection):
             return self._finish(b"".join(replies))
         return self._show_in_slots([Encoded(reply) for reply in replies])
 
-    def _show_in_slots(self, replies: Sequence[Reply]) -> None:
-        """`replies` to the machine's commands of this chunk, and between them what other slots hold."""
-        if self._slots is None:
-            return self._show(replies, self.resp3)
-        remaining = iter(replies)
-        shown: list[Reply] = []
-        for slot in self._slots:
-            if slot is None:
-                shown.append(next(remaining))
-            elif slot is _HIDDEN:
-                next(remaining)
-            else:
-                shown.append(Encoded(slot))
-        return self._show(shown, self.resp3)
-
-    def _show(self, replies: Sequence[Reply], resp3: bool) -> None:
-        """All there is to answer to this chunk."""
-        try:
-            data = encode_many(replies, resp3)
-        except HugeReply:
-            return self._send_in_pieces(encode_in_pieces(replies, resp3))
-        return self._finish(data)
-
-    def _send_in_pieces(self, pieces: Iterator[bytes]) -> None:
-        """As `_show`."""
-        if self.closed:
-            return None
-        self._plain = False
-        self.busy = True
-        self._pieces = pieces
-        self._pieces_ms = self.hub.pass_ms
-        self.server.parked.add(self)
-        return self._send_next_piece(pieces)
-
-    def _send_next_piece(self, pieces: Iterator[bytes]) -> None:
-        """One at each pass, for others have their turn between them, and once the client has taken the last. What it
-        sends meanwhile waits."""
-        if self.has_kept:
-            self._untaken_bytes = self.out_bytes
-            return None  # until `on_drained`
-        piece = next(pieces, None)
-        if piece is None:
-            self._pieces = None
-            self.server.parked.discard(self)
-            return self._finish(b"")
-        self._pieces_ms = self.hub.pass_ms
-        self.send_soon(piece)
-        return self._schedule()
-
-    @property
-    def has_more(self) -> bool:
-        return self._pieces is not None
-
-    def on_drained(self) -> None:
-        if self._pieces is not None:
-            self._schedule()
-
     def on_redirect(self, leader_id: int) -> None:
-        address = self.server.client_address_of(leader_id)
-        if address is None:
+        if self.server.client_address_of(leader_id) is None:
             return self.on_not_done(ADDRESS_UNKNOWN)
-        moved = [encode(self.moved(argv, leader_id), self.resp3) for argv in self._chunk]
-        return self.on_encoded(moved)
-
-    def moved(self, argv: list[bytes], leader_id: int) -> Error:
-        """Where to go with a command."""
-        address = self.server.client_address_of(leader_id)
-        return ADDRESS_UNKNOWN if address is None else Error(f"MOVED {self._slot(argv)} {address}")
+        return self.on_encoded([encode(moved(self.server, argv, leader_id), self.resp3) for argv in self._chunk])
 
     def on_not_done(self, error: Error) -> None:
         self.server.stats.commands_not_done += len(self._chunk)
@@ -568,6 +346,20 @@ class Session(Connection):
     def on_unknown(self, error: Error) -> None:
         self.server.stats.commands_unknown += len(self._chunk)
         self.on_encoded([encode(error, self.resp3)] * len(self._chunk))
+
+    # ---- all that is answered to a chunk, in order, and out
+
+    def _show_in_slots(self, replies: Sequence[Reply]) -> None:
+        """`replies` to the machine's commands of this chunk, and between them what other slots hold."""
+        return self._show(replies if self._slots is None else self._slots.filled(replies), self.resp3)
+
+    def _show(self, replies: Sequence[Reply], resp3: bool) -> None:
+        """All there is to answer to this chunk."""
+        try:
+            data = encode_many(replies, resp3)
+        except HugeReply:
+            return self._send_in_pieces(encode_in_pieces(replies, resp3))
+        return self._finish(data)
 
     def _finish(self, data: bytes) -> None:
         self.busy = False
@@ -590,28 +382,56 @@ class Session(Connection):
         if not self._plain:
             self._look_for_more()
 
+    def _send_in_pieces(self, pieces: Iterator[bytes]) -> None:
+        """As `_show`. What the client sends meanwhile waits."""
+        if self.closed:
+            return None
+        self._plain = False
+        self.busy = True
+        self._pieces = Pieces(self, pieces, self._on_pieces_sent)
+        self.server.parked.add(self)
+        return self._pieces.go_on()
+
+    def _on_pieces_sent(self) -> None:
+        self._pieces = None
+        self.server.parked.discard(self)
+        self._finish(b"")
+
+    @property
+    def has_more(self) -> bool:
+        return self._pieces is not None
+
+    def on_drained(self) -> None:
+        if self._pieces is not None:
+            self._pieces.schedule()
+
     def on_kept(self) -> None:
         self._plain = False
         if self._pieces is None and self.out_bytes > self.server.settings.client.output_buffer_bytes_max:
-            self.server.stats.output_buffer_limit_disconnections += 1
-            self.close("output buffer limit reached: the client reads too slowly")
+            self._cut_off("")
 
-    def _slot(self, argv: list[bytes]) -> int:
-        """The Redis Cluster hash slot of the command's first key (0 where it has none)."""
-        row = self.server.lookup(argv[0])
-        if row is not None and row.subcommands and len(argv) > 1:
-            row = row.subcommand(argv[1])
-        first = row.keys[0] if row is not None else 0
-        if not 0 < first < len(argv):
-            return 0
-        return hash_slot(argv[first])
-
-    # ---- for the connection's own commands
+    def _cut_off(self, how_slowly: str) -> None:
+        self.server.stats.output_buffer_limit_disconnections += 1
+        self.close(f"output buffer limit reached: the client reads too slowly{how_slowly}")
 
     def push(self, message: Push) -> None:
         """Send what no command has asked for."""
         self._plain = False
         self.send_soon(encode(message, self.resp3))
+
+    def shows_next_reply(self) -> bool:
+        """Whether the client wants to see it (CLIENT REPLY). To be asked once for each reply."""
+        if self.reply_skip:
+            self.reply_skip -= 1
+            return False
+        return not self.replies_off
+
+    # ---- answers that are put off
+
+    @property
+    def may_wait(self) -> bool:
+        """Whether a command's answer may be put off. Not within EXEC, as its place is in the midst of others."""
+        return self.transaction is None
 
     def park(self, poll: Callable[[], Reply | NoReply]) -> Reply | NoReply:
         """Answer once `poll` returns a reply: it is asked now, and if need be again at every tick. To be returned by
@@ -627,15 +447,10 @@ class Session(Connection):
         return NO_REPLY
 
     def poll_parked(self) -> None:
+        """Called at every tick while this is one of the server's `parked`."""
         if self._pieces is not None:
-            now_ms = self.server.now_ms()
-            if self.out_bytes != self._untaken_bytes:
-                self._pieces_ms, self._untaken_bytes = now_ms, self.out_bytes
-            elif now_ms - self._pieces_ms > STALLED_MS:
-                self.server.stats.output_buffer_limit_disconnections += 1
-                self.close(
-                    "output buffer limit reached: the client reads too slowly, for ten seconds nothing of a huge reply"
-                )
+            if self._pieces.is_stalled(self.server.now_ms()):
+                self._cut_off(", for ten seconds nothing of a huge reply")
             return None
         if self.ending:
             # Otherwise WAIT without a time limit would keep the connection of a client that is gone.
@@ -647,11 +462,6 @@ class Session(Connection):
         self.server.parked.discard(self)
         return self.answer(reply, self.resp3)
 
-    @property
-    def may_wait(self) -> bool:
-        """Whether a command's answer may be put off. Not within EXEC, as its place is in the midst of others."""
-        return self.transaction is None
-
     def wait_for_answer(self) -> NoReply:
         """To be returned by a handler that will call `answer`, later."""
         self.busy = True
@@ -659,16 +469,17 @@ class Session(Connection):
 
     def answer(self, reply: Reply, resp3: bool) -> None:
         """The reply to the command whose handler has put it off."""
-        replies: list[Reply] = [Encoded(slot) for slot in (self._slots or []) if slot]
-        if self._shown(None) is not _HIDDEN:
-            replies.append(reply)
-        self._show(replies, resp3)
+        slots = self._slots or ReplySlots()
+        slots.expect(is_hidden=not self.shows_next_reply())
+        self._show(slots.filled([reply]), resp3)
 
     def answer_in_pieces(self, pieces: Iterator[bytes]) -> None:
         """As `answer`, with a reply that is encoded piece by piece, each the work of a few milliseconds."""
-        self.send_soon(b"".join(slot for slot in self._slots or [] if slot))
-        is_shown = self._shown(None) is not _HIDDEN
-        self._send_in_pieces(pieces if is_shown else iter(()))
+        if self._slots is not None:
+            self.send_soon(self._slots.at_hand)
+        self._send_in_pieces(pieces if self.shows_next_reply() else iter(()))
+
+    # ---- changes and the end
 
     def end_transaction(self) -> None:
         """However it ended: nothing is queued or watched any more."""
@@ -685,12 +496,12 @@ class Session(Connection):
         if self.subscriptions:
             server.watch.subscribers[self.id] = self
         if self._pieces is not None:
-            self._schedule()
+            self._pieces.on_moved()
         if not self.busy:
             self._look_for_more()
 
     def on_closed(self, reason: str) -> None:
         self._plain = False
         self._pieces = None
-        self._queued.clear()
+        self._queued = []
         self.server.on_session_closed(self, reason)

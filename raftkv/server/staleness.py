@@ -25,9 +25,11 @@ from typing import TYPE_CHECKING, Final
 from raftkv.machines.interface import NO_SCOPES, Command, Kind
 from raftkv.machines.numbers import parse_integer
 from raftkv.machines.replies import Error, Reply
+from raftkv.server.no_reply import NO_REPLY, NoReply
 
 if TYPE_CHECKING:
     from raftkv.server.server import Server
+    from raftkv.server.session import Session
 
 WANTED_MS: Final = 10_000
 """So long after the last wish to know the member goes on asking, so that the next wish finds an answer ready."""
@@ -125,3 +127,20 @@ def max_lag_ms(row: Command, argv: list[bytes]) -> int | None:
         return None
     lag_ms = parse_integer(argv[-1])
     return lag_ms if lag_ms is not None and lag_ms >= 0 else None
+
+
+def read_within(session: Session, lag_ms: int, argv: list[bytes]) -> Reply | NoReply:
+    """A dirty read that must not be older than `lag_ms`. When that is not known at once it waits for the leader's
+    word, but not for longer than what it would take."""
+    server = session.server
+    due_ms = server.now_ms() + min(lag_ms, server.settings.raft.no_leader_wait_ms)
+    scopes = {0: session.db} if session.db else NO_SCOPES
+    server.staleness.want()
+
+    def poll() -> Reply | NoReply:
+        if server.staleness.is_within(lag_ms):
+            return server.replica.read_dirty([argv], scopes, server.wall_ms())[0]
+        is_late = server.stopping or server.now_ms() >= due_ms
+        return server.staleness.refusal(lag_ms) if is_late else NO_REPLY
+
+    return session.park(poll)

@@ -13,6 +13,7 @@ from raftkv.machines.interface import Command, Kind
 from raftkv.machines.replies import Error, Reply, Simple
 from raftkv.raft.roles import Role
 from raftkv.replica.screen import OUT_OF_MEMORY
+from raftkv.server.redirects import moved
 
 if TYPE_CHECKING:
     from raftkv.server.session import Session
@@ -100,6 +101,11 @@ class Transaction:
         return TOO_LARGE if self.size_bytes + _size_bytes(argv) > server.command_bytes_max else None
 
 
+def exec_abort(refusal: Error) -> Error:
+    """What EXEC answers when it is refused itself."""
+    return Error(f"EXECABORT Transaction discarded because of: {refusal.text.removeprefix('ERR ')}")
+
+
 def _size_bytes(argv: list[bytes]) -> int:
     return sum(map(len, argv)) + WORD_BYTES * len(argv)
 
@@ -125,4 +131,4 @@ def _redirection(session: Session, row: Command, argv: list[bytes]) -> Error | N
         return None
     if not row.key_specs or (session.readonly and row.kind is not Kind.WRITE):
         return None
-    return session.moved(argv, node.leader_id)
+    return moved(server, argv, node.leader_id)

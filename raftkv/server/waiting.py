@@ -24,7 +24,8 @@ from raftkv.machines.replies import Error, Reply
 from raftkv.server import driver
 from raftkv.server.entrance import DECIDED, Request, Requests
 from raftkv.server.joining import ask_to_join, peer_address
-from raftkv.server.session import NoReply, Session
+from raftkv.server.no_reply import NoReply
+from raftkv.server.session import Session
 from raftkv.settings import Settings
 from raftkv.storage.files import Files
 

@@ -44,6 +44,9 @@ as one of many."""
 _VALUE_BYTES_AT_ONCE: Final = 1024 * 1024
 _UNLIMITED: Final = 1 << 62
 
+_JOINED_MIN: Final = 8
+"""With fewer items it is not worth a look."""
+
 _CRLF: Final = b"\r\n"
 _OK: Final = b"+OK\r\n"
 _NULL: Final = (b"$-1\r\n", b"_\r\n")  # indexed by resp3, as all pairs below
@@ -155,13 +158,30 @@ def _append_all(out: Output, replies: Iterable[Any], resp3: bool) -> None:
             _encode_into(out, reply, resp3)
 
 
+def _append_items(out: Output, items: Iterable[Any], resp3: bool) -> None:
+    """As `_append_all`; a list of many byte strings of one length, as keys, numbers and hashes often are, in a third of
+    the time: by one join."""
+    if type(items) is list and len(items) >= _JOINED_MIN and type(items[0]) is type(items[-1]) is bytes:
+        size = len(items[0])
+        if size == len(items[-1]) <= _SMALL_MAX:
+            header = _SMALL_BULK_HEADERS[size]
+            try:
+                joined = (_CRLF + header).join(items) if len(set(map(len, items))) == 1 else None
+            except TypeError:  # something else is among them
+                joined = None
+            if joined is not None:
+                out += (header, joined, _CRLF)
+                return
+    _append_all(out, items, resp3)
+
+
 def encode_in_pieces(replies: Iterable[Reply], resp3: bool) -> Iterator[bytes]:
     """`replies`, encoded one behind the other, at most about WEIGHT_MAX in each piece."""
     remaining = iter(replies)
     while some := list(islice(remaining, _ITEMS_AT_ONCE)):
         out = Output(WEIGHT_MAX)
         try:
-            _append_all(out, some, resp3)
+            _append_items(out, some, resp3)
         except HugeReply:
             yield from _pieces_of_each(some, resp3)
         else:
@@ -323,7 +343,7 @@ def _container_writer(parts_of: Callable[[Any, bool], _Parts]) -> _Writer:
         header, weight, items = parts_of(reply, resp3)
         out.weigh(weight)
         out.append(header)
-        _append_all(out, items, resp3)
+        _append_items(out, items, resp3)
 
     return write
 

@@ -7,7 +7,6 @@ command sees its line fail, and moves it to the jobs above.
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
@@ -55,16 +54,6 @@ def port(request: pytest.FixtureRequest) -> int:
 def connection(port: int) -> Iterator[redis.Redis]:
     with redis.Redis(port=port) as client:
         yield client
-
-
-@pytest.fixture
-def signal_handlers() -> Iterator[None]:
-    """Workers take over signals, and do not give them back; Ctrl-C is to end the tests, not a worker that is gone."""
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = [signal.getsignal(number) for number in numbers]
-    yield
-    for number, handler in zip(numbers, before, strict=True):
-        signal.signal(number, handler)
 
 
 # Django: a cache, and a site that counts the visits of each session.
@@ -200,7 +189,6 @@ def test_huey_priorities(port: int) -> None:
     huey.storage.conn.close()
 
 
-@pytest.mark.usefixtures("signal_handlers")
 def test_huey_consumer(port: int) -> None:
     """The real one, with its threads. (On raftkv it logs that it cannot look into the schedule: EVALSHA.)"""
     huey = RedisHuey(blocking=False, port=port)
@@ -257,7 +245,6 @@ def test_rq_queue(connection: redis.Redis) -> None:
     assert Queue.all(connection=connection) == [queue]
 
 
-@pytest.mark.usefixtures("signal_handlers")
 def test_rq_worker(connection: redis.Redis) -> None:
     """Jobs whose result nobody keeps (results are streams)."""
     queues = [Queue(name, connection=connection) for name in ("high", "low")]
@@ -334,7 +321,6 @@ def test_rq_worker_hears_no_commands(follower_connection: redis.Redis) -> None:
             channel.get_message(timeout=10)
 
 
-@pytest.mark.usefixtures("signal_handlers")
 def test_rq_job_whose_result_is_kept_does_not_end(follower_connection: redis.Redis) -> None:
     """It is carried out, but its end and its result (XADD) are one transaction, which is refused."""
     job = mail(follower_connection).enqueue(plus, 1, 2, on_success=Callback(count_success))

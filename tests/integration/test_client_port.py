@@ -280,7 +280,7 @@ def test_a_half_closed_client_that_reads_late(member: Member, bystander: Client)
     assert received == (b"$1000000\r\n" + value + b"\r\n") * 20
 
 
-IMPATIENT = "from raftkv.server import session; session.STALLED_MS = 500; from raftkv.cli.main import main; main()"
+IMPATIENT = "from raftkv.server import pieces; pieces.STALLED_MS = 500; from raftkv.cli.main import main; main()"
 """As `-m raftkv`, but what is ten seconds there is half a second."""
 
 

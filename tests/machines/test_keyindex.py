@@ -97,3 +97,21 @@ def test_keys_of_one_hash_come_together_and_need_no_split() -> None:
     for key in others:
         index.add(key)
     check(index, twins | others)
+
+
+def test_keys_of_one_hash_are_drawn_in_their_order() -> None:
+    twins = [b"".join(parts) for parts in itertools.product([bytes(len(POLYNOMIAL)), POLYNOMIAL], repeat=5)]
+    chance = random.Random(0)
+    chance.shuffle(twins)
+    index = KeyIndex(twins[:10])
+    present = set(twins[:10])
+    for _ in range(300):
+        in_order = sorted(present)
+        assert [index.draw(Drawn(rank), len(present)) for rank in range(len(present))] == in_order
+        key = chance.choice(twins)
+        if key not in present:
+            present.add(key)
+            index.add(key)
+        elif len(present) > 1:
+            present.remove(key)
+            index.discard(key)

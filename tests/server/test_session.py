@@ -14,7 +14,7 @@ import pytest
 from raftkv.machines.interface import Kind
 from raftkv.machines.replies import Error, Reply, Simple
 from raftkv.replica.work import Sink
-from raftkv.server.session import STALLED_MS
+from raftkv.server.pieces import STALLED_MS
 from raftkv.wire import resp_encode
 from tests.server.member import Client, Cluster
 

@@ -17,7 +17,8 @@ from raftkv.machines.redis import transactions, watches
 from raftkv.machines.replies import NULL_ARRAY, OK, Error, NullArray, Simple
 from raftkv.replica.forwarding import REPLY_TOO_LARGE
 from raftkv.replica.work import OUTCOME_UNKNOWN
-from raftkv.server.session import ADDRESS_UNKNOWN, MUST_NOT_WAIT
+from raftkv.server.redirects import ADDRESS_UNKNOWN
+from raftkv.server.refusals import MUST_NOT_WAIT
 from raftkv.server.transaction import NOT_ALLOWED, TOO_MANY
 from tests.machines.differential import DATABASES, KEYS, sequences
 from tests.machines.side_by_side import QUEUED, Sides, shown_alike

@@ -216,3 +216,27 @@ def test_many_replies_are_huge_together() -> None:
     assert encode_each([*replies, *replies], False) == encoded
     with pytest.raises(HugeReply):
         encode_many([*replies, *replies], False)
+
+
+_EQUAL = [b"%03d" % number for number in range(20)]
+
+
+@pytest.mark.parametrize("resp3", [False, True])
+@pytest.mark.parametrize(
+    "items",
+    [
+        _EQUAL,
+        [b""] * 20,
+        [b"x" * 1023] * 20,
+        [b"x" * 1024] * 20,
+        *(
+            [*_EQUAL, other, *_EQUAL]
+            for other in (b"1234", 123, None, "abc", 0.5, True, [b"a", b"b", b"c"], OK, {b"a": 1})
+        ),
+    ],
+)
+def test_items_of_one_length_are_written_as_each_by_itself(items: list[Reply], resp3: bool) -> None:
+    each = b"".join(encode(item, resp3) for item in items)
+    assert encode(items, resp3) == b"*%d\r\n" % len(items) + each
+    assert encode(SetReply(items), resp3)[1:] == encode(items, resp3)[1:]
+    assert b"".join(encode_in_pieces(items, resp3)) == each

@@ -45,6 +45,8 @@ class _Outcome(NamedTuple):
 
 
 def zadd(db: Database, argv: list[bytes]) -> Reply:
+    if len(argv) == 4 and argv[2].upper() not in _WORDS:
+        return _add_one(db, argv[1], score_of(argv[2]), argv[3])
     at = 2
     words = set()
     while at < len(argv) and (word := argv[at].upper()) in _WORDS:
@@ -62,6 +64,18 @@ def zadd(db: Database, argv: list[bytes]) -> Reply:
     if b"INCR" in words:
         return outcome.score
     return outcome.added + outcome.changed if b"CH" in words else outcome.added
+
+
+def _add_one(db: Database, key_name: bytes, score: float, name: bytes) -> int:
+    """What nearly every ZADD is: one member, no options."""
+    found = db.fetch_as(key_name, SortedSet)
+    if found is None:
+        return _add(db, key_name, [(score, name)], set()).added
+    before = found.members.get(name)
+    if before != score:
+        found.set_score(name, score, db.space.thresholds)
+        db.touch(key_name)
+    return int(before is None)
 
 
 def zincrby(db: Database, argv: list[bytes]) -> Reply:

@@ -16,7 +16,7 @@ from raftkv.server.commands import kill
 from raftkv.server.commands.kill import client_types
 from raftkv.server.commands.login import NAME_REFUSED, is_printable_name
 from raftkv.server.commands.rows import SYNTAX_ERROR, choice, container, local
-from raftkv.server.session import NO_REPLY, NoReply
+from raftkv.server.no_reply import NO_REPLY, NoReply
 
 if TYPE_CHECKING:
     from raftkv.server.session import Session

@@ -22,7 +22,7 @@ from raftkv.machines.replies import OK, Error, Reply, Verbatim, shown
 from raftkv.server.commands.cluster_keys import count_keys_in_slot, get_keys_in_slot
 from raftkv.server.commands.rows import Handler, container, local
 from raftkv.server.commands.view import host_and_port, is_cluster, node_id, peers, when_led
-from raftkv.server.session import NoReply
+from raftkv.server.no_reply import NoReply
 from raftkv.server.slots import SLOTS, hash_slot
 from raftkv.settings import split_address
 

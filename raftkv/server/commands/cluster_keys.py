@@ -18,7 +18,7 @@ from raftkv.machines.numbers import parse_integer
 from raftkv.machines.redis.machine import RedisMachine
 from raftkv.machines.replies import Error, Reply
 from raftkv.server.commands.rows import NOT_AN_INTEGER
-from raftkv.server.session import NO_REPLY, NoReply
+from raftkv.server.no_reply import NO_REPLY, NoReply
 from raftkv.server.slots import SLOTS, hash_slot
 
 if TYPE_CHECKING:

@@ -24,7 +24,8 @@ from raftkv.server.commands.config_names import NAMES, BadValue, Name
 from raftkv.server.commands.login import set_authenticated
 from raftkv.server.commands.rows import SYNTAX_ERROR, container, local
 from raftkv.server.logs import set_level
-from raftkv.server.session import MUST_NOT_WAIT, NoReply
+from raftkv.server.no_reply import NoReply
+from raftkv.server.refusals import MUST_NOT_WAIT
 from raftkv.settings import Settings
 from raftkv.wire.resp_encode import encode
 

@@ -9,7 +9,7 @@ from raftkv.machines.interface import Command
 from raftkv.machines.redis.rows import MULTIPLE, argument
 from raftkv.machines.replies import Error, Reply, shown
 from raftkv.server.commands.rows import container, local
-from raftkv.server.session import NoReply
+from raftkv.server.no_reply import NoReply
 from raftkv.settings import split_address
 
 if TYPE_CHECKING:

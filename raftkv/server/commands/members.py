@@ -16,7 +16,7 @@ from raftkv.machines.replies import OK, Encoded, Error, Reply
 from raftkv.raft.roles import Role
 from raftkv.server.commands.rows import container, local
 from raftkv.server.commands.view import peers
-from raftkv.server.session import NO_REPLY, NoReply
+from raftkv.server.no_reply import NO_REPLY, NoReply
 
 if TYPE_CHECKING:
     from raftkv.server.server import Server

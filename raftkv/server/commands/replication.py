@@ -14,7 +14,7 @@ from raftkv.machines.redis.rows import argument
 from raftkv.machines.replies import Error, Reply
 from raftkv.server.commands.rows import NOT_AN_INTEGER, local
 from raftkv.server.commands.view import host_and_port, leader_address, leads, peers
-from raftkv.server.session import NO_REPLY, NoReply
+from raftkv.server.no_reply import NO_REPLY, NoReply
 
 if TYPE_CHECKING:
     from raftkv.server.server import Server

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from raftkv.machines.interface import Command, Kind
 from raftkv.machines.redis.containers import help_reply
 from raftkv.machines.replies import Error, Reply
-from raftkv.server.session import NoReply
+from raftkv.server.no_reply import NoReply
 
 if TYPE_CHECKING:
     from raftkv.server.session import Session

@@ -16,7 +16,7 @@ from raftkv.machines.redis.rows import argument
 from raftkv.machines.replies import Error, NullArray, Reply, Simple, shown
 from raftkv.server.commands.rows import NOT_AN_INTEGER, Handler, container, local
 from raftkv.server.commands.view import Peer, host_and_port, node_id, peers, when_led
-from raftkv.server.session import NoReply
+from raftkv.server.no_reply import NoReply
 from raftkv.settings import join_address
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from raftkv.machines.numbers import parse_integer
 from raftkv.machines.redis.rows import OPTIONAL, argument
 from raftkv.machines.replies import OK, Error, Reply, Simple
 from raftkv.server.commands.rows import NOT_AN_INTEGER, SYNTAX_ERROR, container, local
-from raftkv.server.session import NO_REPLY, NoReply
+from raftkv.server.no_reply import NO_REPLY, NoReply
 
 if TYPE_CHECKING:
     from raftkv.server.session import Session

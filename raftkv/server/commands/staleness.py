@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from raftkv.machines.interface import Command
 from raftkv.machines.replies import Reply
 from raftkv.server.commands.rows import local
-from raftkv.server.session import NO_REPLY, NoReply
+from raftkv.server.no_reply import NO_REPLY, NoReply
 
 if TYPE_CHECKING:
     from raftkv.server.session import Session

@@ -13,7 +13,7 @@ from raftkv.machines.redis.glob import glob_matcher
 from raftkv.machines.redis.rows import MULTIPLE, OPTIONAL, argument
 from raftkv.machines.replies import Error, Push, Reply
 from raftkv.server.commands.rows import local
-from raftkv.server.session import NO_REPLY, NoReply
+from raftkv.server.no_reply import NO_REPLY, NoReply
 from raftkv.server.watch import Subscriptions
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from raftkv.machines.redis.watches import WATCHED_BYTES_MAX, WATCHED_KEYS_MAX
 from raftkv.machines.replies import OK, Error, Reply
 from raftkv.server.commands.rows import local
 from raftkv.server.execution import Execution, Watching
-from raftkv.server.session import NoReply
+from raftkv.server.no_reply import NoReply
 from raftkv.server.transaction import Transaction
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from raftkv.machines.replies import Reply
 from raftkv.raft.roles import Role
 from raftkv.replica.work import NO_LEADER
-from raftkv.server.session import NO_REPLY, NoReply
+from raftkv.server.no_reply import NO_REPLY, NoReply
 from raftkv.settings import split_address
 
 if TYPE_CHECKING:
