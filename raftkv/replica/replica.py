@@ -167,7 +167,7 @@ class Replica:
             self.snapshots.taking,
             self.digesting,
             self.verification,
-            stored_index=store.recovered.last_index,
+            stored_index=node.log.last_index,
         )
 
     def follow_settings(self, settings: ReplicaSettings) -> None:

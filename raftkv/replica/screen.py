@@ -66,14 +66,11 @@ class Screen:
         self._outbox_max = outbox_max
         self._outbox_bytes_max = outbox_bytes_max
         self._is_settled = is_settled
-        self._look_at_versions()
-
-    def _look_at_versions(self) -> None:
-        self.version_check = self._versions.refusal if self._versions.has_too_new else None
+        self.look_at_ledger()
 
     def look_at_ledger(self) -> None:
         """Something in the ledger has changed that decides what may go into the log."""
-        self._look_at_versions()
+        self.version_check = self._versions.refusal if self._versions.has_too_new else None
         outbox = self._ledger.outbox
         self.outbox_is_full = len(outbox) >= self._outbox_max or outbox.size_bytes >= self._outbox_bytes_max
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from raftkv.errors import Fatal, MemberFailed, NonDeterministic
 from raftkv.machines.interface import Command, Context, Effect, Kind, ReadContext, StateMachine, command_table
 from raftkv.machines.replies import NO_ANSWER, OK, Error, Reply
 from raftkv.raft.membership import Membership
+from raftkv.replica.snapshots import SnapshotSettings
 from tests.replica.alone import Alone
 
 
@@ -420,6 +422,23 @@ def test_a_full_outbox_refuses_writes_and_loses_nothing() -> None:
     member.run()
     assert late.replies == [OK, OK]
     assert member.write(b"PUT", b"c") == OK
+
+
+def test_a_full_outbox_is_full_after_a_restart_from_a_snapshot() -> None:
+    class Sliced(WithEffects):
+        def snapshot(self) -> Iterator[bytes]:
+            yield b""
+
+        def restore(self, slices: Iterator[bytes]) -> None:
+            assert list(slices) == [b""]
+
+    member = Alone(Sliced(), outbox_max=1, snapshots=SnapshotSettings(log_entries_max=1))
+    member.send(Kind.WRITE, [b"LATE", b"a"])
+    member.advance(10)
+    member.do_jobs()
+    member.restart(Sliced(), leads=False)
+    assert member.replica.applied == 2
+    assert member.replica.screen.outbox_is_full
 
 
 def test_a_full_outbox_lets_reads_among_writes_pass() -> None:
