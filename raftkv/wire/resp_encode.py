@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from itertools import chain, islice
 from typing import Any, Final
 
@@ -83,6 +84,8 @@ _Writer = Callable[[Output, Any, bool], None]
 
 def encode(reply: Reply, resp3: bool) -> bytes:
     """One reply as bytes, however long. Raises TypeError for what is not a reply (such as a set)."""
+    if type(reply) is Simple:
+        return _status(reply.text)
     out = Output(_UNLIMITED)
     _encode_into(out, reply, resp3)
     return b"".join(out)
@@ -272,7 +275,13 @@ def double_text(number: float) -> bytes:
 
 
 def _write_simple(out: Output, reply: Simple, _resp3: bool) -> None:
-    out.append(b"+%b\r\n" % _line(reply.text))
+    out.append(_status(reply.text))
+
+
+@lru_cache(maxsize=64)
+def _status(text: str) -> bytes:
+    """There are few: OK, QUEUED, PONG, and what machines add."""
+    return b"+%b\r\n" % _line(text)
 
 
 def _write_error(out: Output, reply: Error, _resp3: bool) -> None:
