@@ -114,10 +114,10 @@ class Space:
         self._frozen[id(collection)] = collection
         return collection.frozen()
 
-    def walk(self, collection: C, count: int, take: Callable[[C], Iterable[Any]]) -> Walk:
-        """For a reply: the `count` items that `take` finds in what `collection` is now."""
+    def walk(self, collection: C, take: Callable[[C], Iterable[Any]]) -> Walk:
+        """For a reply: what `take` finds in what `collection` is now, an item for each member."""
         frozen = self.frozen(collection)
-        return Walk(count, lambda: take(frozen))
+        return Walk(len(frozen), lambda: take(frozen))
 
     def _thaw(self) -> None:
         """Carry a slice of what they have kept aside to where it belongs."""

@@ -210,7 +210,7 @@ def hkeys(db: Database, argv: list[bytes]) -> Reply:
     if found is None:
         return []
     if len(found) > LISTED_MAX:
-        return db.space.walk(found, len(found), lambda frozen: frozen.members)
+        return db.space.walk(found, lambda frozen: frozen.members)
     return list(found.members)
 
 
@@ -219,7 +219,7 @@ def hvals(db: Database, argv: list[bytes]) -> Reply:
     if found is None:
         return []
     if len(found) > LISTED_MAX:
-        return db.space.walk(found, len(found), lambda frozen: (value for _, value in frozen.members.items()))
+        return db.space.walk(found, lambda frozen: (value for _, value in frozen.members.items()))
     return list(found.members.values())
 
 
@@ -233,7 +233,7 @@ def hgetall(db: Database, argv: list[bytes]) -> Reply:
 
 
 def _all(db: Database, found: Hash) -> Walk:
-    return db.space.walk(found, len(found), lambda frozen: frozen.members.items())
+    return db.space.walk(found, lambda frozen: frozen.members.items())
 
 
 def hscan(db: Database, argv: list[bytes]) -> Reply:
@@ -257,7 +257,7 @@ def hrandfield(db: Database, argv: list[bytes]) -> Reply:
     if found is None:
         return []
     if count >= len(found) > LISTED_MAX:
-        return Pairs(_all(db, found)) if with_values else db.space.walk(found, len(found), lambda each: each.members)
+        return Pairs(_all(db, found)) if with_values else db.space.walk(found, lambda each: each.members)
     chance = db.space.read_random()
     fields = found.sample(chance, count) if count >= 0 else [found.draw(chance) for _ in range(-count)]
     if not with_values:

@@ -173,7 +173,7 @@ def smembers(db: Database, argv: list[bytes]) -> Reply:
 def _all(db: Database, found: Set) -> list[Reply] | Walk:
     if len(found) <= LISTED_MAX or found.is_compact:
         return own(found.listed())
-    return db.space.walk(found, len(found), lambda frozen: frozen.members)
+    return db.space.walk(found, lambda frozen: frozen.members)
 
 
 def sscan(db: Database, argv: list[bytes]) -> Reply:

@@ -246,7 +246,8 @@ class SortedSet(Keyed[float]):
 
     def frozen(self) -> Self:
         frozen = super().frozen()
-        frozen._order = self._order.copy()
+        if not frozen._order:  # otherwise it is a whole copy already
+            frozen._order = self._order.copy()
         return frozen
 
     def digest_parts(self) -> Iterator[bytes]:

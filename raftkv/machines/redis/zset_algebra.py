@@ -17,7 +17,7 @@ from raftkv.machines.redis.refusals import SYNTAX, WRONG_TYPE, Refused
 from raftkv.machines.redis.rows import MULTIPLE, OPTIONAL, argument, counted_keys, flag, key, key_spec, row
 from raftkv.machines.redis.sets import Set
 from raftkv.machines.redis.sorted_set import SortedSet
-from raftkv.machines.redis.zset_ranges import shown, store
+from raftkv.machines.redis.zset_ranges import pairs_reply, store
 from raftkv.machines.replies import Error, Reply
 
 _NOT_A_WEIGHT: Final = Error("ERR weight value is not a float")
@@ -149,7 +149,7 @@ _NONE: Final[frozenset[bytes]] = frozenset()
 def _list(db: Database, argv: list[bytes], combine: Combine, allowed: frozenset[bytes]) -> Reply:
     asked = _asked(db, argv, 1, allowed)
     pairs = sorted((score, name) for name, score in combine(asked).items())
-    return shown(pairs, with_scores=asked.with_scores)
+    return pairs_reply(pairs, with_scores=asked.with_scores)
 
 
 def _store(db: Database, argv: list[bytes], combine: Combine, allowed: frozenset[bytes]) -> Reply:

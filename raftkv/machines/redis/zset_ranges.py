@@ -148,14 +148,14 @@ def _list(db: Database, argv: list[bytes], by: bytes | None = None, backwards: b
 def listed(found: SortedSet, first: int, behind: int, *, backwards: bool, with_scores: bool) -> Reply:
     """The members at these places."""
     if behind - first > LISTED_MAX and not found.is_compact:
-        return shown(found.walk(first, behind, backwards=backwards), with_scores=with_scores)
+        return pairs_reply(found.walk(first, behind, backwards=backwards), with_scores=with_scores)
     pairs = found.pairs(first, behind)
     if backwards:
         pairs.reverse()
-    return shown(pairs, with_scores=with_scores)
+    return pairs_reply(pairs, with_scores=with_scores)
 
 
-def shown(pairs: list[Pair] | Walk, *, with_scores: bool) -> Reply:
+def pairs_reply(pairs: list[Pair] | Walk, *, with_scores: bool) -> Reply:
     """As a reply; nobody else may change the list."""
     parts_of = _scored if with_scores else _names
     items: list[Any] | Walk = (

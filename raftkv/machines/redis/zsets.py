@@ -14,7 +14,7 @@ from raftkv.machines.redis.refusals import NOT_A_FLOAT, NOT_POSITIVE, OUT_OF_RAN
 from raftkv.machines.redis.rows import MULTIPLE, OPTIONAL, argument, counted_keys, flag, key, key_spec, row
 from raftkv.machines.redis.scan import scan_members
 from raftkv.machines.redis.sorted_set import Pair, SortedSet
-from raftkv.machines.redis.zset_ranges import listed, shown, take
+from raftkv.machines.redis.zset_ranges import listed, pairs_reply, take
 from raftkv.machines.replies import NULL_ARRAY, Error, Pairs, Reply, own
 
 _NOT_BOTH_XX_NX: Final = Error("ERR XX and NX options at the same time are not compatible")
@@ -224,7 +224,7 @@ def _pop(db: Database, argv: list[bytes], *, lowest: bool) -> Reply:
     if len(argv) == 2:
         [(score, name)] = taken
         return [name, score]
-    return shown(taken, with_scores=True)
+    return pairs_reply(taken, with_scores=True)
 
 
 def zpopmin(db: Database, argv: list[bytes]) -> Reply:
