@@ -332,7 +332,7 @@ class StateMachine(ABC):
         """The earliest Unix time at which time alone changes the visible state; None: never.
 
         When the leader's clock has passed it, the leader commits an empty batch carrying the new time before it
-        answers any read.
+        answers any read. Only entries and `restore` may change it: it is asked for once after each.
         """
         return None
 

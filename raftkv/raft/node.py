@@ -13,6 +13,7 @@ How it is driven (`replica/` does this)::
     node.on_synced(sequence)             all disk writes up to that number are durable
     node.on_link_reset(peer)             what was under way to that peer may be lost
     output = node.take_output()          what to do now; log.commit tells what may be applied
+    node.take_now()                      what of it may leave ahead of the rest
 
 Two outgoing lists. `Output.now` may leave at once: a leader's appends travel while its own disk still works.
 `Output.after_sync` are promises (votes, acknowledgements) that must not leave before disk write number
@@ -331,6 +332,11 @@ class Node:
         output = Output(self._sequence, hard_state, entries, self._now, self._after_sync, self._base)
         self._now, self._after_sync, self._base = [], [], None
         return output
+
+    def take_now(self) -> list[Addressed]:
+        """Of the output, what may leave at once."""
+        now, self._now = self._now, []
+        return now
 
     # ---- what can be asked
 

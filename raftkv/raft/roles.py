@@ -30,6 +30,8 @@ class Role(enum.Enum):
     CANDIDATE = "candidate"
     LEADER = "leader"
 
+    __hash__ = object.__hash__  # Enum's own is a function in Python, and each message looks its handler up by role
+
 
 def _enter(node: Node, role: Role) -> None:
     """Take `role`; a candidate may become one once more."""

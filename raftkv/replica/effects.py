@@ -25,7 +25,7 @@ import msgspec
 from raftkv.machines.interface import Effect
 from raftkv.machines.replies import Reply
 from raftkv.replica.outbox import Outbox
-from raftkv.replica.work import Work, answer
+from raftkv.replica.work import Work, answer, apart
 
 DONE_MAX = 1000
 """So many ids go into one entry, at most: ten thousand effects that end together must not make one of megabytes."""
@@ -125,7 +125,7 @@ class EffectDesk:
     def answer(self, works: list[Work], replies: list[Reply], awaited: dict[int, list[str]]) -> None:
         """Answer the works of an entry, but hold back those with commands at the positions of `awaited`."""
         start = 0
-        for work in works:
+        for work in itertools.chain.from_iterable(map(apart, works)):  # each client waits for its own effects only
             stop = start + work.admitted
             effect_ids = {each for position in range(start, stop) for each in awaited.get(position, ())}
             held = _Held(work, replies[start:stop], effect_ids)

@@ -29,35 +29,37 @@ class FollowerReads:
         """Reads answered here, since the start."""
 
         self._applied = applied
-        self._gathering = Gathering()
-        self._waiting: list[Work] = []
+        self._waiting = Gathering()
         self._asked: _Question | None = None
         self._confirmed: deque[tuple[int, list[Work]]] = deque()
 
     @property
     def wants_turn(self) -> bool:
         """Whether a question can be asked now."""
-        return self._asked is None and not self._confirmed and self._gathering.is_ripe(len(self._waiting))
+        return self._asked is None and not self._confirmed and self._waiting.is_ripe
 
     @property
     def has_confirmed(self) -> bool:
         return bool(self._confirmed)
 
     def on_quiet(self) -> None:
-        self._gathering.on_quiet()
+        self._waiting.on_quiet()
 
-    def take(self, works: list[Work]) -> None:
-        self._waiting += works
+    @property
+    def has_waiting(self) -> bool:
+        """Whether no question was asked for some yet."""
+        return bool(self._waiting)
+
+    def take(self, work: Work) -> None:
+        self._waiting.add(work)
 
     def take_back(self) -> list[Work]:
         """Those that no question was asked for yet: this member leads now, or sends its reads on again."""
-        works, self._waiting = self._waiting, []
-        return works
+        return self._waiting.take_all()
 
     def ask(self, now_ms: int) -> Work:
         """The question for all that wait, to be sent to the leader."""
-        works, self._waiting = self._waiting, []
-        self._asked = _Question(self, works)
+        self._asked = _Question(self, self._waiting.take_all())
         return Work(Kind.READ, [], NO_SCOPES, 0, self._asked, now_ms)
 
     def on_answered(self, question: _Question, read_index: int) -> None:
@@ -79,19 +81,18 @@ class FollowerReads:
         if not self._confirmed or self._confirmed[0][0] > self._applied():
             return []
         _, works = self._confirmed.popleft()
-        self._gathering.on_answered(len(self._waiting), len(works))
-        self.answered += len(works)
+        self._waiting.on_answered(works)
+        self.answered += sum(work.clients for work in works)
         return works
 
     def give_up_older_than(self, since_ms: int) -> list[Work]:
         """Works that have waited since before `since_ms`: no longer wanted."""
-        late: list[Work] = []
+        late = self._waiting.take_older_than(since_ms)
 
         def keep(works: list[Work]) -> list[Work]:
             late.extend(work for work in works if work.since_ms < since_ms)
             return [work for work in works if work.since_ms >= since_ms]
 
-        self._waiting = keep(self._waiting)
         if self._asked is not None:
             self._asked.works = keep(self._asked.works)
         self._confirmed = deque((index, kept) for index, works in self._confirmed if (kept := keep(works)))

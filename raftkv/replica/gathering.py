@@ -1,31 +1,85 @@
-"""How long to gather before the next entry, or the next read round.
+"""Works that wait to go together, into the next entry or the next read round, and for how long.
 
 An entry costs each member about the same whatever it holds, and so does a round. Clients that were just answered mostly
 ask again at once; an entry proposed for the first few of them has the rest wait for the one after it, and the clients
-stay split in halves that take turns. So the next one waits until as many works are there as may be expected: those
+stay split in halves that take turns. So the next one waits until as many clients are there as may be expected: those
 waiting when the last were answered, and as many again as were answered. It waits no longer than until it is *quiet*:
 until nothing has come for about a millisecond, or a tick has passed. A lone client expects nobody and never waits.
 """
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterable, Iterator
+
+from raftkv.replica.work import Work
+
 
 class Gathering:
-    __slots__ = ("_expected", "_quiet")
+    __slots__ = ("_clients", "_expected", "_quiet", "_works")
 
     def __init__(self) -> None:
+        self._works: deque[Work] = deque()
+        self._clients = 0
         self._expected = 0
         self._quiet = False
 
-    def on_answered(self, waiting: int, answered: int) -> None:
-        """So many works were answered just now, while so many others were waiting already."""
-        self._expected = waiting + answered
+    def __bool__(self) -> bool:
+        return bool(self._works)
+
+    def __iter__(self) -> Iterator[Work]:
+        return iter(self._works)
+
+    def add(self, work: Work) -> None:
+        self._works.append(work)
+        self._clients += work.clients
+
+    def add_all(self, works: Iterable[Work]) -> None:
+        for work in works:
+            self.add(work)
+
+    @property
+    def is_ripe(self) -> bool:
+        """Whether what is waiting should go now."""
+        clients = self._clients
+        return clients > 0 and (self._quiet or clients >= self._expected)
+
+    def is_ripe_with(self, coming: int) -> bool:
+        """Whether that is so once `coming` more clients are there; only as far as is known whom to expect."""
+        return 0 < self._expected <= self._clients + coming
+
+    def expect_nobody(self) -> None:
+        self._expected = 0
+
+    def take_all(self) -> list[Work]:
+        works = list(self._works)
+        self._works.clear()
+        self._clients = 0
+        return works
+
+    def take(self, bytes_max: int) -> list[Work]:
+        """The oldest works of together `bytes_max`, but at least one if any waits."""
+        works: list[Work] = []
+        size_bytes = 0
+        while self._works and (not works or size_bytes + self._works[0].size_bytes <= bytes_max):
+            work = self._works.popleft()
+            size_bytes += work.size_bytes
+            self._clients -= work.clients
+            works.append(work)
+        return works
+
+    def take_older_than(self, since_ms: int) -> list[Work]:
+        """Those that have waited since before `since_ms`."""
+        late = [work for work in self._works if work.since_ms < since_ms]
+        if late:
+            self.add_all([work for work in self.take_all() if work.since_ms >= since_ms])
+        return late
+
+    def on_answered(self, works: Iterable[Work]) -> None:
+        """These were answered just now."""
+        self._expected = self._clients + sum([work.clients for work in works])
         self._quiet = False
 
     def on_quiet(self) -> None:
         """Who has not come by now is not waited for."""
         self._quiet = True
-
-    def is_ripe(self, waiting: int) -> bool:
-        """Whether what is waiting should go now."""
-        return waiting > 0 and (self._quiet or waiting >= self._expected)

@@ -6,32 +6,27 @@ by this member or by whoever leads then. Works of other members do not: their ow
 
 from __future__ import annotations
 
-from collections import deque
-
 from raftkv.machines.interface import Kind
 from raftkv.replica.gathering import Gathering
 from raftkv.replica.work import LEADERSHIP_LOST, Work
 
 
 class Intake:
-    __slots__ = ("admin", "read_gathering", "reads", "write_gathering", "writes")
+    __slots__ = ("admin", "reads", "writes")
 
     def __init__(self) -> None:
-        self.writes: deque[Work] = deque()
-        self.reads: list[Work] = []
+        self.writes = Gathering()
+        self.reads = Gathering()
         self.admin: list[Work] = []
         """One for each kind; `Replica.submit` puts them here."""
-
-        self.write_gathering = Gathering()
-        self.read_gathering = Gathering()
 
     def __bool__(self) -> bool:
         return bool(self.writes or self.reads or self.admin)
 
     def on_quiet(self) -> None:
         """Nothing has come in for a moment: what has gathered should go."""
-        self.write_gathering.on_quiet()
-        self.read_gathering.on_quiet()
+        self.writes.on_quiet()
+        self.reads.on_quiet()
 
     def take_back(self, works: list[Work]) -> None:
         """These were certainly not done. Ours are tried again, under their old deadline; another member's go back."""
@@ -40,23 +35,22 @@ class Intake:
             if work.sink.remote:
                 work.sink.on_not_done(LEADERSHIP_LOST)
             elif work.kind is Kind.WRITE:
-                self.writes.append(work)
+                self.writes.add(work)
             elif work.kind is Kind.ADMIN:
                 self.admin.append(work)
             else:
-                self.reads.append(work)
+                self.reads.add(work)
 
     def take_all(self) -> list[Work]:
         """For this member cannot do them itself."""
-        works = [*self.writes, *self.reads, *self.admin]
-        self.writes, self.reads, self.admin = deque(), [], []
+        works = [*self.writes.take_all(), *self.reads.take_all(), *self.admin]
+        self.admin = []
         return works
 
     def give_up_older_than(self, since_ms: int) -> list[Work]:
         """Works that have waited since before `since_ms`: no longer wanted, and certainly not done."""
-        late = [work for work in (*self.writes, *self.reads, *self.admin) if work.since_ms < since_ms]
-        if late:
-            self.writes = deque(work for work in self.writes if work.since_ms >= since_ms)
-            self.reads = [work for work in self.reads if work.since_ms >= since_ms]
+        late = self.writes.take_older_than(since_ms) + self.reads.take_older_than(since_ms)
+        late_admin = [work for work in self.admin if work.since_ms < since_ms]
+        if late_admin:
             self.admin = [work for work in self.admin if work.since_ms >= since_ms]
-        return late
+        return late + late_admin

@@ -27,6 +27,10 @@ class LogTime:
 
         self._machine = machine
         self._report = report
+        self._deadline_ms: int | None = None
+        self._deadline_is_known = False
+        """Whether the machine was asked since the last entry. A leader wants it in every turn."""
+
         self._told_deadline_ms: int | None = None
         """The machine's deadline when an entry was last proposed for its sake; not again for the same one before
         `_tell_again_ms`."""
@@ -44,12 +48,20 @@ class LogTime:
         self.applied_ms = time_ms
         if time_ms > self.newest_ms:
             self.newest_ms = time_ms
+        self.on_state_changed()
+
+    def on_state_changed(self) -> None:
+        """The machine's deadline may be another from now on."""
+        self._deadline_is_known = False
 
     # ---- the machine's deadline
 
     def deadline_due(self, wall_ms: int) -> int | None:
         """The machine's deadline, if its time has come and the machine is to hear of it by an entry."""
-        deadline_ms = self._machine.deadline_ms()
+        if not self._deadline_is_known:
+            self._deadline_ms = self._machine.deadline_ms()
+            self._deadline_is_known = True
+        deadline_ms = self._deadline_ms
         if deadline_ms is None or deadline_ms > wall_ms:
             return None
         if deadline_ms == self._told_deadline_ms and self.applied_ms >= deadline_ms:
@@ -66,7 +78,7 @@ class LogTime:
 
     def on_telling(self, wall_ms: int) -> None:
         """An entry is proposed for the deadline's sake."""
-        self._told_deadline_ms = self._machine.deadline_ms()
+        self._told_deadline_ms = self._deadline_ms
         self._tell_again_ms = wall_ms + STUCK_DEADLINE_MS
 
     def on_elected(self) -> None:

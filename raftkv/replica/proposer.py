@@ -46,9 +46,8 @@ class Proposer:
     @property
     def may_propose(self) -> bool:
         """Committed entries are answered first: their clients come back with the next works."""
-        intake = self._intake
         return (
-            intake.write_gathering.is_ripe(len(intake.writes))
+            self._intake.writes.is_ripe
             and len(self.proposals) < self.settings.proposals_inflight_max
             and self._state.applied == self._node.log.commit
         )
@@ -56,11 +55,11 @@ class Proposer:
     def propose(self, wall_ms: int) -> None:
         """Put what has gathered into the log: one entry, more only when it is too large for one."""
         while self.may_propose:
-            works = self._take_works()
+            works = self._intake.writes.take(self.settings.entry_bytes_max)
             if self._screen.concerns(works):
                 admitted = self._screen.admit(works)
                 if not admitted:
-                    self._intake.write_gathering.on_answered(len(self._intake.writes), len(works))
+                    self._intake.writes.on_answered(works)
                     continue
                 works = admitted
             commands, scopes = join(works)
@@ -68,16 +67,6 @@ class Proposer:
             self._append(commands, scopes, works, wall_ms, system=system)
         if not self.proposals and self._time.deadline_due(wall_ms) is not None:
             self._propose_time(wall_ms)
-
-    def _take_works(self) -> list[Work]:
-        writes = self._intake.writes
-        works: list[Work] = []
-        size_bytes = 0
-        while writes and (not works or size_bytes + writes[0].size_bytes <= self.settings.entry_bytes_max):
-            work = writes.popleft()
-            size_bytes += work.size_bytes
-            works.append(work)
-        return works
 
     def read_index_for_deadline(self, wall_ms: int) -> int:
         """What must be applied before reads, so that what is due by the machine's deadline is gone by log time, too; 0

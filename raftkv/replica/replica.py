@@ -33,7 +33,7 @@ from raftkv.errors import ProtocolError
 from raftkv.machines.interface import Batch, Kind, StateMachine
 from raftkv.machines.replies import Error, Reply
 from raftkv.raft.membership import Membership, decode_membership
-from raftkv.raft.messages import Entry, EntryKind, SnapshotChunk, SnapshotReply
+from raftkv.raft.messages import Entry, EntryKind, HeartbeatReply, SnapshotChunk, SnapshotReply
 from raftkv.raft.roles import Role
 from raftkv.replica.admin import Admin
 from raftkv.replica.callbacks import Callbacks, Report
@@ -184,19 +184,53 @@ class Replica:
         size_bytes: int,
         sink: Sink,
         system: bool = False,
+        clients: int = 1,
     ) -> None:
-        """Take in WRITE or READ commands of one client. Commands of kind READ among writes are allowed, and are then
-        ordered with them through the log; `sink` hears once what became of them all. `system`: some are for the
-        ledger. A READ without commands asks for the read index: the sink of a member that leads hears `on_replies`
-        without replies, and takes `applied` for it; elsewhere `on_encoded` brings the leader's."""
-        work = Work(kind, commands, scopes, size_bytes, sink, self._now_ms, system)
+        """Take in WRITE or READ commands of one client, or one of each of `clients`. Commands of kind READ among writes
+        are allowed, and are then ordered with them through the log; `sink` hears once what became of them all.
+        `system`: some are for the ledger. A READ without commands asks for the read index: the sink of a member that
+        leads hears `on_replies` without replies, and takes `applied` for it; elsewhere `on_encoded` brings the
+        leader's."""
+        work = Work(kind, commands, scopes, size_bytes, sink, self._now_ms, system, clients=clients)
         if system:
             self.screen.has_system = True
         if kind is _ADMIN:
             self._stirred = True
             self._intake.admin.append(work)
         else:
-            (self._intake.writes if kind is _WRITE else self._intake.reads).append(work)
+            (self._intake.writes if kind is _WRITE else self._intake.reads).add(work)
+
+    def begin_round_early(self, coming: int, wall_ms: int) -> list[tuple[int, PeerMessage]]:
+        """Of so many clients commands have been received, and not looked at yet. If they are reads, as those were that
+        were answered last, and if then all are there who are expected, begin the round now: it travels while they are
+        parsed. Returns what to send for it, nothing: it has not begun. `join_round` is to be called when they are
+        submitted, and nothing else in between."""
+        node, rounds = self.node, self._rounds
+        if (
+            coming < self.settings.early_round_clients_min
+            or node.role is not Role.LEADER
+            or not node.voter_peers
+            or not self._intake.reads.is_ripe_with(coming)
+            or rounds.under_way
+            or rounds.has_confirmed
+            or self._intake.writes
+            or self._proposals
+            or self.state.applied < node.term_start
+            or node.transferring is not None
+            or node.holds_lease
+            or self.state.time.deadline_due(wall_ms) is not None
+        ):
+            return []
+        rounds.begin_early(node)
+        return list(node.take_now())
+
+    def join_round(self) -> None:
+        """The round that was begun early is for the reads that are waiting by now."""
+        works = self._intake.reads.take_all()
+        if works:
+            self._rounds.join(works)
+        else:
+            self._intake.reads.expect_nobody()
 
     def read_dirty(self, commands: list[list[bytes]], scopes: Mapping[int, int], wall_ms: int) -> list[Reply]:
         """Answer from this member's present state, which may be behind."""
@@ -204,8 +238,14 @@ class Replica:
 
     def on_message(self, sender: int, message: PeerMessage) -> None:
         """Raises ProtocolError when no member of this version sends that: the link is then to be closed."""
-        self._stirred = True
         kind = type(message)
+        if kind is HeartbeatReply:
+            # All it brings about, nearly always, is that reads are confirmed: see `only_reads`.
+            self.node.on_message(sender, message)  # type: ignore[arg-type]
+            if self.node.entered:
+                self._stirred = True
+            return
+        self._stirred = True
         if kind is Forward:
             self._on_forward(sender, message)  # type: ignore[arg-type]
         elif kind is ForwardReply:
@@ -365,7 +405,8 @@ class Replica:
 
     def _lead(self, wall_ms: int) -> None:
         node, intake = self.node, self._intake
-        intake.reads += self.follower_reads.take_back()
+        if self.follower_reads.has_waiting:
+            intake.reads.add_all(self.follower_reads.take_back())
         for work in intake.admin:
             (self.verification if is_verify(work) else self.admin).take(work)
         intake.admin.clear()
@@ -430,9 +471,22 @@ class Replica:
         way, and writes while enough entries are, can only wait: a turn for each few of them costs more than they do."""
         if self._stirred or self.wants_turn or self.state.applied < self.node.log.commit:
             return True
-        if self.snapshots.taking.jobs or self.digesting.has_more or self._huge_replies:
+        if (
+            self.snapshots.taking.jobs
+            or self.digesting.has_more
+            or self._huge_replies
+            or self._rounds.is_decided(self.node)
+        ):
             return True
         return self.node.role is not Role.LEADER and bool(self._intake)
+
+    @property
+    def only_reads(self) -> bool:
+        """Whether nothing has come in but reads that are in a round already, or the answer that they were waiting for:
+        `apply` will do, without a turn."""
+        if self._stirred:
+            return False
+        return self._rounds.is_decided(self.node) or self._rounds.reads_ahead(self.state.applied)
 
     @property
     def wants_turn(self) -> bool:
@@ -471,7 +525,7 @@ class Replica:
                 self.ledger.is_marked = False
                 self._marks.on_applied(entry)
         if works:
-            self._intake.write_gathering.on_answered(len(self._intake.writes), len(works))
+            self._intake.writes.on_answered(works)
         if effects:
             awaited = self._on_effects(entry, effects, is_own=proposal is not None)
             self.effects.answer(works, replies, awaited)
@@ -539,13 +593,13 @@ class Replica:
     @property
     def _may_begin_round(self) -> bool:
         """Confirmed reads are answered first, as with writes."""
-        rounds, intake = self._rounds, self._intake
-        return intake.read_gathering.is_ripe(len(intake.reads)) and not rounds.under_way and not rounds.has_confirmed
+        rounds = self._rounds
+        return self._intake.reads.is_ripe and not rounds.under_way and not rounds.has_confirmed
 
     def _begin_read_round(self, wall_ms: int) -> None:
         if self._may_begin_round:
-            works, self._intake.reads = self._intake.reads, []
-            self._rounds.begin(self.node, works, self._proposer.read_index_for_deadline(wall_ms))
+            read_index = self._proposer.read_index_for_deadline(wall_ms)
+            self._rounds.begin(self.node, self._intake.reads.take_all(), read_index)
 
     def _read_ahead(self, wall_ms: int) -> None:
         works = self._rounds.works_to_read_ahead(self.state.applied)
@@ -557,5 +611,5 @@ class Replica:
             works, replies = self._rounds.take_answerable(self.state.applied)
             if not works:
                 return
-            self._intake.read_gathering.on_answered(len(self._intake.reads), len(works))
+            self._intake.reads.on_answered(works)
             answer(works, self._reader.read_works(works, wall_ms) if replies is None else replies)

@@ -55,10 +55,23 @@ class Rounds:
         self._term = node.term
         self._number = None if node.holds_lease else node.begin_read_round()
 
+    def begin_early(self, node: Node) -> None:
+        """Ask the members for works that are to `join`. Not while others are under way."""
+        self.begin(node, [], 0)
+
+    def join(self, works: list[Work]) -> None:
+        """What `begin_early` was for: only works that had been received before, by the same thread, without a look at
+        the network in between. For others the answers may be too old: another leader may have been elected since."""
+        self._in_round = works
+
     @property
     def has_read_by_lease(self) -> bool:
         """Whether only the clock is to be asked once more."""
         return self._number is None and self._ahead is not None
+
+    def reads_ahead(self, applied: int) -> bool:
+        """Whether there is something in `works_to_read_ahead`."""
+        return bool(self._in_round) and self._ahead is None and self._read_index <= applied
 
     def works_to_read_ahead(self, applied: int) -> list[Work]:
         """The works in the round, when the state at index `applied` is recent enough and they were not read yet."""
@@ -83,6 +96,12 @@ class Rounds:
             self._confirmed.append((self._read_index, self._in_round, self._ahead))
             self._in_round, self._ahead = [], None
         return []
+
+    def is_decided(self, node: Node) -> bool:
+        """Whether `settle` would have news of the round under way."""
+        if not self._in_round:
+            return False
+        return node.role is not Role.LEADER or node.term != self._term or self._is_confirmed(node)
 
     def _is_confirmed(self, node: Node) -> bool:
         return self.has_read_by_lease if self._number is None else node.confirmed_round >= self._number

@@ -41,7 +41,7 @@ class Router:
         if intake.reads and self.settings.reads_locally:
             self._keep_reads()
         if self._follower_reads.wants_turn:
-            intake.reads.append(self._follower_reads.ask(now_ms))
+            intake.reads.add(self._follower_reads.ask(now_ms))
         if not intake:
             return
         mine = _without_remote(intake.take_all())
@@ -62,14 +62,13 @@ class Router:
     def _keep_reads(self) -> None:
         """Those that this member is to answer itself: of its own clients, and for the machine. Questions for the read
         index go to the leader."""
-        kept: list[Work] = []
-        rest: list[Work] = []
-        for work in self._intake.reads:
+        for work in self._intake.reads.take_all():
             is_ours = work.commands and not work.system and not work.sink.remote
             is_welcome = self.settings.forwards or work.sink.readonly  # others are told who leads
-            (kept if is_ours and is_welcome else rest).append(work)
-        self._intake.reads = rest
-        self._follower_reads.take(kept)
+            if is_ours and is_welcome:
+                self._follower_reads.take(work)
+            else:
+                self._intake.reads.add(work)
 
 
 def _without_remote(works: list[Work]) -> list[Work]:

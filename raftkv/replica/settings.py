@@ -29,6 +29,9 @@ class ReplicaSettings(msgspec.Struct, frozen=True):
     entry_bytes_max: int = 4 * 1024 * 1024
     """An entry takes no further work once it is about this large."""
 
+    early_round_clients_min: int = 8
+    """With fewer clients whose commands are not parsed yet, a read round waits until they are."""
+
     frame_bytes_max: int = 64 * 1024 * 1024
     """The largest message that another member takes."""
 

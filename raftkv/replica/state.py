@@ -54,6 +54,7 @@ class ReplicatedState:
     def apply_without_commands(self, entry: Entry) -> Effects:
         """A new leader's first entry, or a change of the members: the machine hears who they are, as ExRaft's does."""
         self.applied = entry.index
+        self.time.on_state_changed()
         if entry.kind == EntryKind.MEMBERSHIP:
             self.membership = decode_membership(entry.data)
         context = Context(

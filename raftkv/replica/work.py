@@ -11,13 +11,15 @@ A sink gets exactly one of its calls, exactly once. Which one it is tells what i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Final, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, Protocol, TypeVar, cast
 
 import msgspec
 
 from raftkv.machines.interface import Kind
 from raftkv.machines.replies import Error, Reply
+
+_T = TypeVar("_T")
 
 NO_LEADER: Final = Error("CLUSTERDOWN No leader is known; the command was not carried out, try again later")
 NO_QUORUM: Final = Error("CLUSTERDOWN No quorum answered in time; the command was not carried out, try again later")
@@ -55,6 +57,14 @@ class Sink(Protocol):
     def on_unknown(self, error: Error) -> None: ...
 
 
+class SharedSink(Sink, Protocol):
+    """Of a work of several clients."""
+
+    def each(self) -> Iterator[Sink]:
+        """The sink of each of them, in the order of their commands."""
+        ...
+
+
 class Work(msgspec.Struct, gc=False, eq=False):
     """
     since_ms: when it arrived (the member's monotonic clock).
@@ -62,6 +72,7 @@ class Work(msgspec.Struct, gc=False, eq=False):
     system: whether any of the commands is for the ledger.
     refusals: position of a command that the leader does not let into the log -> what it is answered instead.
         None: all may go. Set by `Screen`, for one attempt.
+    clients: how many wait for it. Of several, each has sent one of the commands, in their order.
     """
 
     kind: Kind
@@ -72,6 +83,7 @@ class Work(msgspec.Struct, gc=False, eq=False):
     since_ms: int
     system: bool = False
     refusals: dict[int, Error] | None = None
+    clients: int = 1
 
     @property
     def admitted(self) -> int:
@@ -103,6 +115,30 @@ def _join_admitted(
             if position in work.scopes:
                 scopes[len(commands)] = work.scopes[position]
             commands.append(argv)
+
+
+def apart(work: Work) -> list[Work]:
+    """A work of several clients as one work for each of them."""
+    if work.clients == 1:
+        return [work]
+    sinks = cast(SharedSink, work.sink).each()
+    return [
+        Work(
+            work.kind,
+            [argv],
+            _only(position, work.scopes),
+            work.size_bytes,
+            sink,
+            work.since_ms,
+            work.system,
+            _only(position, work.refusals or {}) or None,
+        )
+        for position, (argv, sink) in enumerate(zip(work.commands, sinks, strict=True))
+    ]
+
+
+def _only(position: int, values: Mapping[int, _T]) -> dict[int, _T]:
+    return {0: values[position]} if position in values else {}
 
 
 def answer(works: Sequence[Work], replies: list[Reply]) -> None:

@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     from raftkv.server.hub import Hub
 
 EVENTS = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
-_ARRIVED, _ROOM, _ENDING = select.EPOLLIN, select.EPOLLOUT, select.EPOLLRDHUP
-DATA = _ARRIVED | _ROOM
+_ARRIVED, _ENDING = select.EPOLLIN, select.EPOLLRDHUP
+ROOM = select.EPOLLOUT
+"""What the kernel says, alone, of one that takes more now."""
+
+DATA = _ARRIVED | ROOM
 """What the kernel says of a healthy connection when bytes have come."""
 
 _BROKEN = select.EPOLLERR | select.EPOLLHUP
@@ -30,7 +33,6 @@ class Connection:
     __slots__ = (
         "_due",
         "_out",
-        "_send",
         "_soon",
         "close_when_sent",
         "closed",
@@ -38,6 +40,7 @@ class Connection:
         "fd",
         "hub",
         "out_bytes",
+        "send_some",
         "sock",
     )
 
@@ -55,13 +58,14 @@ class Connection:
         self._out: deque[memoryview] = deque()
         self._soon = b""
         self._due = False
-        self._send = sock.send
+        self.send_some = sock.send
+        """The socket's own. Returns how many bytes it took; raises OSError."""
 
     def on_event(self, events: int) -> None:
         if events == DATA and not self._out:  # nearly always
             self.on_readable()
             return
-        if self._out and events & _ROOM:
+        if self._out and events & ROOM:
             self.flush()
         if events & _ENDING:
             self.ending = True
@@ -106,15 +110,19 @@ class Connection:
         """The end of the pass has come."""
         data, self._soon = self._soon, b""
         self._due = False
-        self.send(data)
-        if self.out_bytes:
-            self.on_kept()
+        self.send_all(data)
 
     def on_kept(self) -> None:
         """Called when the socket did not take all: `out_bytes` are kept."""
 
     def on_drained(self) -> None:
         """Called when the socket has taken what was kept."""
+
+    def send_all(self, data: bytes) -> None:
+        """As `send`; `on_kept` hears when something had to be kept."""
+        self.send(data)
+        if self.out_bytes:
+            self.on_kept()
 
     def send(self, data: bytes) -> None:
         """Send now what the socket takes, keep the rest. `out_bytes` tells how much is kept."""
@@ -123,7 +131,7 @@ class Connection:
         sent = 0
         if not self._out:
             try:
-                sent = self._send(data)
+                sent = self.send_some(data)
             except BlockingIOError:
                 pass
             except OSError as error:
@@ -141,7 +149,7 @@ class Connection:
         while self._out:
             chunk = self._out[0]
             try:
-                sent = self._send(chunk)
+                sent = self.send_some(chunk)
             except BlockingIOError:
                 return
             except OSError as error:

@@ -80,8 +80,17 @@ class Driver:
             self._ticked_ms = now
             replica.on_tick(now)
         more = False
-        wall = wall_ms()
-        while replica.needs_turn:
+        if replica.only_reads:
+            more = replica.apply(wall_ms())
+        if replica.needs_turn:
+            more = self._take_turns()
+        if replica.effects.stirred:
+            self.effects.on_stirred()
+        return more
+
+    def _take_turns(self) -> bool:
+        replica, wall = self.replica, wall_ms()
+        while True:
             self.read_clock()  # what was read by lease is judged by it
             turn = replica.turn(wall)
             if turn.write is not None:
@@ -93,7 +102,4 @@ class Driver:
                 self.links.send_all(turn.sends)
             more = replica.apply(wall)
             if not replica.wants_turn:
-                break
-        if replica.effects.stirred:
-            self.effects.on_stirred()
-        return more
+                return more

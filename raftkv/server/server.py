@@ -8,14 +8,17 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from raftkv.machines.interface import Command, Kind
+from raftkv.machines.replies import Reply
 from raftkv.replica import Replica
 from raftkv.server import driver
+from raftkv.server.arrivals import Arrivals
 from raftkv.server.connection import EVENTS
 from raftkv.server.effects import EffectStats
 from raftkv.server.entrance import Entrance
 from raftkv.server.hub import Hub
 from raftkv.server.limits import command_bytes_max
 from raftkv.server.memory import MemoryGauge
+from raftkv.server.refusals import DIRTY_READS_DISABLED
 from raftkv.server.scrubbing import Scrub
 from raftkv.server.session import Session
 from raftkv.server.staleness import Staleness
@@ -84,6 +87,11 @@ class Server:
         """What a session's hot loop needs of the machine's rows: usual spelling of the name -> (arity, kind). A
         dirty read with more words than it must have, as by MAXLAG, goes the long way."""
 
+        self.arrivals = {
+            (resp3, readonly): Arrivals(self, resp3=resp3, readonly=readonly)
+            for resp3 in (False, True)
+            for readonly in (False, True)
+        }
         self.effects = EffectStats()
         self.sessions: dict[int, Session] = {}
         self.parked: set[Session] = set()
@@ -102,6 +110,12 @@ class Server:
     def lookup(self, name: bytes) -> Command | None:
         """The command's row, however its name is spelled."""
         return self.commands.get(name) or self.commands.get(name.lower())
+
+    def read_dirty(self, commands: list[list[bytes]], scopes: Mapping[int, int]) -> list[Reply]:
+        """What this member's present state answers to them."""
+        if not self.settings.client.dirty_reads:
+            return [DIRTY_READS_DISABLED] * len(commands)
+        return self.replica.read_dirty(commands, scopes, self.wall_ms())
 
     def client_address_of(self, member_id: int) -> str | None:
         """host:port at which clients reach a member; None until its first handshake."""

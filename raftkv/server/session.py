@@ -11,6 +11,8 @@ A chunk goes one way as a whole:
 - otherwise any linearizable read: all wait for one read round;
 - otherwise (dirty reads) they are answered from the local state at once.
 
+A client without a pipeline goes a shorter way, together with others of its kind: `arrivals.py`.
+
 A chunk with anything else in it, such as the connection's own commands, is dealt with by `mixed_chunk.py`; what it has
 for the machine goes the same way. A reply too long to be encoded at once leaves by `pieces.py`.
 """
@@ -24,15 +26,15 @@ from typing import TYPE_CHECKING
 from raftkv.errors import ProtocolError
 from raftkv.machines.interface import NO_SCOPES, Kind
 from raftkv.machines.replies import Encoded, Error, Push, Reply
-from raftkv.server.connection import DATA, Connection
+from raftkv.server.connection import DATA, ROOM, Connection
 from raftkv.server.mixed_chunk import MixedChunk
 from raftkv.server.no_reply import NO_REPLY, NoReply
 from raftkv.server.pieces import Pieces
 from raftkv.server.redirects import ADDRESS_UNKNOWN, moved
-from raftkv.server.refusals import DIRTY_READS_DISABLED, MUST_NOT_WAIT, TOO_LARGE
+from raftkv.server.refusals import MUST_NOT_WAIT, TOO_LARGE
 from raftkv.server.reply_slots import ReplySlots
-from raftkv.wire.resp import RequestParser, whole_command
-from raftkv.wire.resp_encode import HugeReply, encode, encode_in_pieces, encode_many, encode_one
+from raftkv.wire.resp import RequestParser
+from raftkv.wire.resp_encode import HugeReply, encode, encode_in_pieces, encode_many
 
 if TYPE_CHECKING:
     from raftkv.server.server import Server
@@ -53,10 +55,8 @@ class Session(Connection):
     remote = False
 
     __slots__ = (
-        "_chunk",
-        "_find",
+        "_arrivals",
         "_pieces",
-        "_plain",
         "_poll",
         "_queued",
         "_receive",
@@ -67,6 +67,7 @@ class Session(Connection):
         "address",
         "authenticated",
         "busy",
+        "chunk",
         "connected_ms",
         "db",
         "id",
@@ -77,6 +78,7 @@ class Session(Connection):
         "local_address",
         "name",
         "parser",
+        "plain",
         "readonly",
         "received_bytes",
         "replies_off",
@@ -119,19 +121,22 @@ class Session(Connection):
         self.parser = RequestParser(bulk_bytes_max=server.command_bytes_max)
         self.parser.authenticated = self.authenticated
         self.received_bytes = 0
-        self._find = server.machine_commands.get
         self._receive = sock.recv
         self._receive_bytes = RECEIVE_BYTES_MIN
-        self._plain = False
+        self.plain = False
         """Nothing is held, hidden or about to end: one command that comes now is a chunk, its reply is all there is to
-        send. Then, and only then, `on_event` and `on_replies` may take the short way."""
+        send. Then, and only then, it may go by `_arrivals`."""
+
+        self._arrivals = server.arrivals[False, False]
 
         self._unread = False
         self._scheduled = False
         self._queued: list[list[bytes]] = []
         """What is left of a chunk: the next one."""
 
-        self._chunk: list[list[bytes]] = []
+        self.chunk: list[list[bytes]] = []
+        """The commands for the machine that are under way, where this is their sink."""
+
         self._slots: ReplySlots | None = None
         self._poll: Callable[[], Reply | NoReply] | None = None
         self._pieces: Pieces | None = None
@@ -139,38 +144,27 @@ class Session(Connection):
     # ---- bytes in
 
     def on_event(self, events: int) -> None:
-        """Hot, and therefore all in one piece: what an idle client without a pipeline sends goes from the socket to the
-        replica here, in half the steps that everything else takes."""
-        if events != DATA or not self._plain or self.busy:
-            self._plain = False
+        """Hot: all that is done at once with what an idle client without a pipeline sends."""
+        if events != DATA or not self.plain or self.busy:
+            self.plain = self.plain and events == ROOM
             super().on_event(events)
             return None
         try:
             data = self._receive(self._receive_bytes)
         except OSError as error:
             return self._on_receive_failed(error)
-        argv = whole_command(data)
-        count = len(data)
-        if argv is not None and count < self._receive_bytes:
-            found = self._find(argv[0])
-            if found is not None:
-                arity, kind = found
-                if len(argv) == arity or len(argv) >= -arity > 0:
-                    self.busy = True
-                    self.last_active_ms = self.hub.pass_ms
-                    self.last_command = argv[0]
-                    self.total_commands += 1
-                    server = self.server
-                    server.stats.commands += 1
-                    self._chunk = chunk = [argv]
-                    scopes = {0: self.db} if self.db else NO_SCOPES
-                    if kind == _DIRTY_VALUE:
-                        self._answer_dirty(chunk, scopes)
-                    else:
-                        server.replica.submit(_KINDS[kind], chunk, scopes, count, self)
-                    return None
-        self._plain = False
+        if data and len(data) < self._receive_bytes:
+            self.busy = True
+            self.last_active_ms = self.hub.pass_ms
+            return self._arrivals.add(self, data)
+        self.plain = False
         return self._on_received(data)
+
+    def on_request(self, data: bytes) -> None:
+        """What was handed to `Arrivals` is not one whole command for the machine: it goes the long way."""
+        self.busy = self.plain = False
+        if not self.closed:
+            self._on_received(data)
 
     def on_readable(self) -> None:
         if self.busy or self._queued:
@@ -285,7 +279,7 @@ class Session(Connection):
             return
         self._queued = commands[taken:]
         if self.busy:  # its last command has put its answer off
-            self._slots, self._chunk = mixed.slots, []
+            self._slots, self.chunk = mixed.slots, []
             return
         self.server.stats.commands += len(mixed.slots) - len(mixed.commands)
         if mixed.commands:
@@ -300,34 +294,19 @@ class Session(Connection):
         count = len(commands)
         server.stats.commands += count
         self.total_commands += count
-        self._chunk = commands
+        self.chunk = commands
         size_bytes, self.received_bytes = self.received_bytes, 0
         if kind is _DIRTY:
-            return self._answer_dirty(commands, scopes)
+            return self._show_in_slots(server.read_dirty(commands, scopes))
         self.busy = True
         if size_bytes > server.command_bytes_max:
             return self.on_not_done(TOO_LARGE)
         return server.replica.submit(kind, commands, scopes, size_bytes, self, system)
 
-    def _answer_dirty(self, commands: list[list[bytes]], scopes: Mapping[int, int]) -> None:
-        server = self.server
-        replies: list[Reply] = [DIRTY_READS_DISABLED] * len(commands)
-        if server.settings.client.dirty_reads:
-            replies = server.replica.read_dirty(commands, scopes, server.wall_ms())
-        self.on_replies(replies, 0, len(commands))
-
     # ---- replies back (replica.work.Sink)
 
     def on_replies(self, replies: list[Reply], start: int, stop: int) -> None:
-        if not self._plain:
-            return self._show_in_slots(replies[start:stop])
-        try:  # nothing is due yet either: `send_soon` in line
-            self._soon = encode_one(replies[start], self.resp3)
-        except HugeReply:
-            return self._show([replies[start]], self.resp3)
-        self.busy = False
-        self._due = True
-        return self.hub.send_at_end(self)
+        self._show_in_slots(replies[start:stop])
 
     def on_encoded(self, replies: Sequence[bytes]) -> None:
         if self._slots is None and sum(map(len, replies)) < ENCODED_BYTES_AT_ONCE:
@@ -337,15 +316,15 @@ class Session(Connection):
     def on_redirect(self, leader_id: int) -> None:
         if self.server.client_address_of(leader_id) is None:
             return self.on_not_done(ADDRESS_UNKNOWN)
-        return self.on_encoded([encode(moved(self.server, argv, leader_id), self.resp3) for argv in self._chunk])
+        return self.on_encoded([encode(moved(self.server, argv, leader_id), self.resp3) for argv in self.chunk])
 
     def on_not_done(self, error: Error) -> None:
-        self.server.stats.commands_not_done += len(self._chunk)
-        self.on_encoded([encode(error, self.resp3)] * len(self._chunk))
+        self.server.stats.commands_not_done += len(self.chunk)
+        self.on_encoded([encode(error, self.resp3)] * len(self.chunk))
 
     def on_unknown(self, error: Error) -> None:
-        self.server.stats.commands_unknown += len(self._chunk)
-        self.on_encoded([encode(error, self.resp3)] * len(self._chunk))
+        self.server.stats.commands_unknown += len(self.chunk)
+        self.on_encoded([encode(error, self.resp3)] * len(self.chunk))
 
     # ---- all that is answered to a chunk, in order, and out
 
@@ -368,7 +347,7 @@ class Session(Connection):
             return
         if data or self.close_when_sent:
             self.send_soon(data)
-        self._plain = self.parser.is_fresh and not (
+        self.plain = self.parser.is_fresh and not (
             self._queued
             or self._unread
             or self.has_kept
@@ -379,14 +358,16 @@ class Session(Connection):
             or self.subscriptions
             or self.transaction is not None
         )
-        if not self._plain:
+        if self.plain:
+            self._arrivals = self.server.arrivals[self.resp3, self.readonly]
+        else:
             self._look_for_more()
 
     def _send_in_pieces(self, pieces: Iterator[bytes]) -> None:
         """As `_show`. What the client sends meanwhile waits."""
         if self.closed:
             return None
-        self._plain = False
+        self.plain = False
         self.busy = True
         self._pieces = Pieces(self, pieces, self._on_pieces_sent)
         self.server.parked.add(self)
@@ -406,7 +387,7 @@ class Session(Connection):
             self._pieces.schedule()
 
     def on_kept(self) -> None:
-        self._plain = False
+        self.plain = False
         if self._pieces is None and self.out_bytes > self.server.settings.client.output_buffer_bytes_max:
             self._cut_off("")
 
@@ -416,7 +397,7 @@ class Session(Connection):
 
     def push(self, message: Push) -> None:
         """Send what no command has asked for."""
-        self._plain = False
+        self.plain = False
         self.send_soon(encode(message, self.resp3))
 
     def shows_next_reply(self) -> bool:
@@ -489,8 +470,7 @@ class Session(Connection):
     def move_to(self, server: Server) -> None:
         """Be served by `server` from now on, with all that was received and is still to be answered."""
         self.server, self.hub = server, server.hub
-        self._find = server.machine_commands.get
-        self._plain = self._scheduled = False
+        self.plain = self._scheduled = False
         if self._poll is not None or self._pieces is not None:
             server.parked.add(self)
         if self.subscriptions:
@@ -501,7 +481,7 @@ class Session(Connection):
             self._look_for_more()
 
     def on_closed(self, reason: str) -> None:
-        self._plain = False
+        self.plain = False
         self._pieces = None
         self._queued = []
         self.server.on_session_closed(self, reason)

@@ -203,8 +203,11 @@ class Member:
         inbox, self._inbox = self._inbox, []
         now_ms = self.clock.now_ms()
         self.replica.on_clock(now_ms)
+        received = [(handle, what) for handle, what in inbox if handle == self._submit]
         for handle, what in inbox:
-            handle(self.replica, *what)
+            if handle != self._submit:
+                handle(self.replica, *what)
+        self._take_in(self.replica, received)
         if now_ms - self._ticked_ms >= self._scenario.tick_ms // 2:
             self.awake_ms += min(now_ms - self._ticked_ms, 2 * self._scenario.tick_ms)
             self._ticked_ms = now_ms
@@ -214,8 +217,25 @@ class Member:
             self._begin_effects(self.replica)
         self._watchers.after_step(self)
 
+    def _take_in(self, replica: Replica, received: list[tuple[Callable[..., None], tuple[object, ...]]]) -> None:
+        """What clients have sent; as in the hub, after everything else that this step has brought."""
+        early = replica.begin_round_early(len(received), self.clock.wall_ms())
+        self._send(early)
+        for handle, what in received:
+            handle(replica, *what)
+        if early:
+            replica.join_round()
+
+    def _send(self, sends: list[tuple[int, PeerMessage]]) -> None:
+        for peer, message in sends:
+            self._trace.note(self.id, peer, message)
+            self._watchers.on_send(self, peer, message)
+            self._network.send(self.id, peer, message, self._links.get(peer))
+
     def _turns(self, replica: Replica) -> None:
         wall_ms = self.clock.wall_ms()
+        if replica.only_reads and replica.apply(wall_ms):
+            self._wake()
         if not replica.needs_turn:
             return
         for _ in range(TURNS_MAX):
@@ -234,10 +254,7 @@ class Member:
                 if not self._jobs:
                     self._begin_job()
                 self._jobs += turn.jobs
-            for peer, message in turn.sends:
-                self._trace.note(self.id, peer, message)
-                self._watchers.on_send(self, peer, message)
-                self._network.send(self.id, peer, message, self._links.get(peer))
+            self._send(turn.sends)
             if replica.apply(wall_ms):
                 self._wake()
             if not replica.wants_turn:

@@ -152,6 +152,7 @@ def _draw_settings(random: Random, by_sessions: Random, by_life: Random, chunk_b
     choice = random.choice
     election_ms_min = choice((100, 150, 400))
     return ReplicaSettings(
+        early_round_clients_min=1,
         raft=RaftSettings(
             election_timeout_ms_min=election_ms_min,
             election_timeout_ms_max=2 * election_ms_min,

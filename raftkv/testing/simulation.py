@@ -196,8 +196,12 @@ class Simulation:
             if operation.outcome is not Outcome.OK:
                 self.schedule.after(10_000, ask, self.members[operation.redirected_to or member.id])
 
+        def is_done() -> bool:
+            # An operator's change that was under way may have removed it meanwhile: then it serves nobody any more.
+            return last[-1].outcome is Outcome.OK or member not in self.present_members()
+
         ask(member)
-        self.run_until(lambda: last[-1].outcome is Outcome.OK, within_ms, f"a {kind.name} through {member.id}")
+        self.run_until(is_done, within_ms, f"a {kind.name} through {member.id}")
         return last[-1]
 
     def _last_write(self) -> list[list[bytes]]:

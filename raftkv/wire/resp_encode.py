@@ -106,6 +106,8 @@ def encode_one(reply: Reply, resp3: bool) -> bytes:
         size = len(reply)
         if size <= _SMALL_MAX:
             return _SMALL_BULK_HEADERS[size] + reply + _CRLF
+    elif reply is None:
+        return _NULL[resp3]
     elif reply is OK:
         return _OK
     elif type(reply) is int:

@@ -9,7 +9,7 @@ member.do_job()                   the oldest work with snapshot files is carried
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from random import Random
 
 from raftkv.machines.interface import NO_SCOPES, Kind, StateMachine
@@ -47,6 +47,17 @@ class Catch:
 
     def on_unknown(self, error: Error) -> None:
         self.replies = [error]
+
+
+class Together(Catch):
+    """Of a work of several clients."""
+
+    def __init__(self, clients: int) -> None:
+        super().__init__()
+        self.sinks = [Catch() for _ in range(clients)]
+
+    def each(self) -> Iterator[Catch]:
+        return iter(self.sinks)
 
 
 class Alone:

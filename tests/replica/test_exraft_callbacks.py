@@ -9,11 +9,20 @@ from typing import Any
 import pytest
 
 from raftkv.errors import Fatal, MemberFailed, NonDeterministic
-from raftkv.machines.interface import Command, Context, Effect, Kind, ReadContext, StateMachine, command_table
+from raftkv.machines.interface import (
+    NO_SCOPES,
+    Command,
+    Context,
+    Effect,
+    Kind,
+    ReadContext,
+    StateMachine,
+    command_table,
+)
 from raftkv.machines.replies import NO_ANSWER, OK, Error, Reply
 from raftkv.raft.membership import Membership
 from raftkv.replica.snapshots import SnapshotSettings
-from tests.replica.alone import Alone
+from tests.replica.alone import Alone, Together
 
 
 def _answers_by_name() -> None:
@@ -265,9 +274,13 @@ def test_a_forbidden_call_leaves_every_handler(method: str) -> None:
 
 
 class Waiting(Told):
-    """`deadline` is what the test says; it does not move by itself."""
+    """The deadline is what the last write has said; it does not move by itself."""
 
     deadline: int | None = None
+
+    def write(self, context: Context, position: int, argv: list[bytes]) -> Reply:
+        self.deadline = int(argv[1])
+        return OK
 
     def deadline_ms(self) -> int | None:
         return self.deadline
@@ -275,10 +288,9 @@ class Waiting(Told):
 
 def test_a_deadline_that_does_not_move_is_told_once_in_a_while() -> None:
     """An on_time that raises leaves it in the past: without a limit the leader filled the log, 90 entries a second."""
-    machine = Waiting()
-    member = Alone(machine)
-    last = member.replica.node.log.last_index
-    machine.deadline = member.now_ms
+    member = Alone(Waiting())
+    last = member.replica.node.log.last_index + 1
+    member.write(b"PUT", b"%d" % member.now_ms)
     for _ in range(50):
         member.advance(10)
         assert member.read(b"LAST") is None, "reads go on"
@@ -290,13 +302,12 @@ def test_a_deadline_that_does_not_move_is_told_once_in_a_while() -> None:
 
 
 def test_another_deadline_in_the_past_is_told_at_once() -> None:
-    machine = Waiting()
-    member = Alone(machine)
-    last = member.replica.node.log.last_index
+    member = Alone(Waiting())
     for count in range(1, 5):
-        machine.deadline = member.now_ms - 10 * count
+        last = member.replica.node.log.last_index
+        member.write(b"PUT", b"%d" % (member.now_ms - 10 * count))
         member.advance(1)
-        assert member.replica.node.log.last_index == last + count
+        assert member.replica.node.log.last_index == last + 2
 
 
 def test_a_new_leadership_tells_the_time_anew() -> None:
@@ -352,6 +363,17 @@ def test_a_reply_that_waits_is_sent_when_the_effect_has_ended() -> None:
     assert other.replies == [OK], "others do not wait for it"
     member.replica.on_effect_ended("2.0", True)
     assert late.replies == [OK]
+
+
+def test_of_clients_that_came_together_only_those_wait_whose_effect_it_is() -> None:
+    member, sink = Alone(WithEffects()), Together(3)
+    commands = [[b"PUT", b"a"], [b"LATE", b"b"], [b"PUT", b"c"]]
+    member.replica.submit(Kind.WRITE, commands, NO_SCOPES, 1, sink, clients=3)
+    member.run()
+    assert [each.replies for each in sink.sinks] == [[OK], None, [OK]]
+    member.replica.on_effect_ended("2.1", True)
+    assert sink.sinks[1].replies == [OK]
+    assert sink.replies is None
 
 
 def test_a_failing_effect_does_not_harm_the_reply() -> None:

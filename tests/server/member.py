@@ -51,6 +51,9 @@ class FakeLinks:
     def get(self, peer: int) -> Any:
         return None if peer in self._cluster.cut_off else SimpleNamespace(heard_ms=self._cluster.now_ms)
 
+    def send_all(self, sends: list[tuple[int, PeerMessage]]) -> None:
+        self._cluster.deliver(self._own_id, sends)
+
 
 class Cluster:
     """`at`: the member that clients talk to. Without a `cluster_id` it is one that waits to be told its cluster. Its
@@ -146,12 +149,15 @@ class Cluster:
         if turn.write is not None:
             self.stores[number].append([turn.write])
             replica.on_synced(turn.sequence)
-        for peer, message in turn.sends:
-            if not self.cut_off & {number, peer}:
-                self.replicas[peer].on_message(number, message)
+        self.deliver(number, turn.sends)
         before = replica.applied
         more = replica.apply(self.now_ms)
         return bool(turn.write or turn.sends or replica.applied > before or more or replica.wants_turn)
+
+    def deliver(self, sender: int, sends: list[tuple[int, PeerMessage]]) -> None:
+        for peer, message in sends:
+            if not self.cut_off & {sender, peer}:
+                self.replicas[peer].on_message(sender, message)
 
     def advance(self, ms: int, step_ms: int = 10) -> None:
         """Let time pass in steps of `step_ms`."""

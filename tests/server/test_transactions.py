@@ -206,8 +206,10 @@ def unpacked(argv: list[bytes]) -> transactions.Transaction:
 class Packed(Desk):
     """Keeps the words as they are."""
 
-    def _submit(self, kind: Any, commands: Any, scopes: Any, size_bytes: Any, sink: Any, system: Any = False) -> None:
-        super()._submit(kind, [[b"x"]], scopes, size_bytes, sink, system)
+    def _submit(
+        self, kind: Any, commands: Any, scopes: Any, size_bytes: Any, sink: Any, system: Any = False, clients: Any = 1
+    ) -> None:
+        super()._submit(kind, [[b"x"]], scopes, size_bytes, sink, system, clients)
         self.argv = commands[0]
 
 
@@ -541,14 +543,14 @@ def test_how_it_is_shown(cluster: Cluster, client: Client) -> None:
 def test_the_short_way_is_taken_again_afterwards(client: Client) -> None:
     """What a client without a pipeline sends goes the short way (`Session.on_event`); never while it queues."""
     client.ask("SET a 1")
-    assert client.session._plain
+    assert client.session.plain
     client.ask("MULTI")
-    assert not client.session._plain
+    assert not client.session.plain
     assert client.ask("SET a 2") == QUEUED
     assert client.ask("EXEC") == [OK]
-    assert client.session._plain
+    assert client.session.plain
     client.ask("WATCH a")
-    assert client.session._plain
+    assert client.session.plain
     assert client.ask("GET a") == b"2"
 
 
