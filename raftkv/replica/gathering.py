@@ -16,11 +16,13 @@ from raftkv.replica.work import Work
 
 
 class Gathering:
-    __slots__ = ("_clients", "_expected", "_quiet", "_works")
+    __slots__ = ("_expected", "_quiet", "_works", "clients")
 
     def __init__(self) -> None:
         self._works: deque[Work] = deque()
-        self._clients = 0
+        self.clients = 0
+        """How many wait."""
+
         self._expected = 0
         self._quiet = False
 
@@ -32,7 +34,7 @@ class Gathering:
 
     def add(self, work: Work) -> None:
         self._works.append(work)
-        self._clients += work.clients
+        self.clients += work.clients
 
     def add_all(self, works: Iterable[Work]) -> None:
         for work in works:
@@ -41,12 +43,12 @@ class Gathering:
     @property
     def is_ripe(self) -> bool:
         """Whether what is waiting should go now."""
-        clients = self._clients
+        clients = self.clients
         return clients > 0 and (self._quiet or clients >= self._expected)
 
     def is_ripe_with(self, coming: int) -> bool:
         """Whether that is so once `coming` more clients are there; only as far as is known whom to expect."""
-        return 0 < self._expected <= self._clients + coming
+        return 0 < self._expected <= self.clients + coming
 
     def expect_nobody(self) -> None:
         self._expected = 0
@@ -54,7 +56,7 @@ class Gathering:
     def take_all(self) -> list[Work]:
         works = list(self._works)
         self._works.clear()
-        self._clients = 0
+        self.clients = 0
         return works
 
     def take(self, bytes_max: int) -> list[Work]:
@@ -64,7 +66,7 @@ class Gathering:
         while self._works and (not works or size_bytes + self._works[0].size_bytes <= bytes_max):
             work = self._works.popleft()
             size_bytes += work.size_bytes
-            self._clients -= work.clients
+            self.clients -= work.clients
             works.append(work)
         return works
 
@@ -77,7 +79,7 @@ class Gathering:
 
     def on_answered(self, works: Iterable[Work]) -> None:
         """These were answered just now."""
-        self._expected = self._clients + sum([work.clients for work in works])
+        self._expected = self.clients + sum([work.clients for work in works])
         self._quiet = False
 
     def on_quiet(self) -> None:

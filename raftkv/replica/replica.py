@@ -58,7 +58,7 @@ from raftkv.replica.snapshots import Snapshots
 from raftkv.replica.state import Effects, ReplicatedState
 from raftkv.replica.verifying import Digesting, Verification, is_verify
 from raftkv.replica.versions import Versions
-from raftkv.replica.work import NO_LEADER, NO_QUORUM, OUTCOME_UNKNOWN, Sink, Work, answer
+from raftkv.replica.work import NO_LEADER, NO_QUORUM, OUTCOME_UNKNOWN, Sink, Work, answer, prepare
 from raftkv.storage.interface import LogStore, SnapshotInfo, SnapshotStore, Write
 from raftkv.wire.peer import (
     Forward,
@@ -211,8 +211,8 @@ class Replica:
             or node.role is not Role.LEADER
             or not node.voter_peers
             or not self._intake.reads.is_ripe_with(coming)
-            or rounds.under_way
-            or rounds.has_confirmed
+            or rounds.works
+            or rounds.confirmed
             or self._intake.writes
             or self._proposals
             or self.state.applied < node.term_start
@@ -438,17 +438,22 @@ class Replica:
         leading = node.role is Role.LEADER and state.applied >= node.term_start
         if leading is not self.effects.leading:
             self.effects.on_leading(leading)
-        if in_vain := self._rounds.settle(node):
-            self._intake.take_back(in_vain)
-        if self._rounds.has_confirmed:
-            self._answer_reads(wall_ms)
+        self.serve_reads(wall_ms)
         while works := self.follower_reads.take_answerable():
             answer(works, self._reader.read_works(works, wall_ms))
-        if self._rounds.under_way:
-            self._read_ahead(wall_ms)
         more_to_write = self._go_on_with_snapshot()
         self._huge_replies.step()
         return more_to_write or bool(self._huge_replies) or state.applied < node.log.commit
+
+    def serve_reads(self, wall_ms: int) -> None:
+        """Answer the reads that are confirmed; those in a round are read ahead."""
+        rounds = self._rounds
+        if rounds.works and (in_vain := rounds.settle(self.node)):
+            self._intake.take_back(in_vain)
+        if rounds.confirmed:
+            self._answer_reads(wall_ms)
+        if rounds.works:
+            self._read_ahead(wall_ms)
 
     @property
     def applied(self) -> int:
@@ -475,7 +480,7 @@ class Replica:
             self.snapshots.taking.jobs
             or self.digesting.has_more
             or self._huge_replies
-            or self._rounds.is_decided(self.node)
+            or (self._rounds.works and self._rounds.is_decided(self.node))
         ):
             return True
         return self.node.role is not Role.LEADER and bool(self._intake)
@@ -483,10 +488,11 @@ class Replica:
     @property
     def only_reads(self) -> bool:
         """Whether nothing has come in but reads that are in a round already, or the answer that they were waiting for:
-        `apply` will do, without a turn."""
-        if self._stirred:
+        `serve_reads` will do, without a turn."""
+        rounds = self._rounds
+        if self._stirred or not rounds.works:
             return False
-        return self._rounds.is_decided(self.node) or self._rounds.reads_ahead(self.state.applied)
+        return rounds.is_decided(self.node) or rounds.reads_ahead(self.state.applied)
 
     @property
     def wants_turn(self) -> bool:
@@ -500,7 +506,11 @@ class Replica:
         return (
             self.state.applied >= self.node.term_start
             and self.node.transferring is None
-            and (self._proposer.may_propose or self._may_begin_round or self._rounds.has_read_by_lease)
+            and (
+                (self._intake.writes.clients > 0 and self._proposer.may_propose)
+                or (self._intake.reads.clients > 0 and self._may_begin_round)
+                or self._rounds.has_read_by_lease
+            )
         )
 
     # ---- committed entries
@@ -594,7 +604,7 @@ class Replica:
     def _may_begin_round(self) -> bool:
         """Confirmed reads are answered first, as with writes."""
         rounds = self._rounds
-        return self._intake.reads.is_ripe and not rounds.under_way and not rounds.has_confirmed
+        return not rounds.works and not rounds.confirmed and self._intake.reads.is_ripe
 
     def _begin_read_round(self, wall_ms: int) -> None:
         if self._may_begin_round:
@@ -604,7 +614,9 @@ class Replica:
     def _read_ahead(self, wall_ms: int) -> None:
         works = self._rounds.works_to_read_ahead(self.state.applied)
         if works:
-            self._rounds.on_read_ahead(self._reader.read_works(works, wall_ms))
+            replies = self._reader.read_works(works, wall_ms)
+            self._rounds.on_read_ahead(replies)
+            prepare(works, replies)
 
     def _answer_reads(self, wall_ms: int) -> None:
         while True:

@@ -31,26 +31,22 @@ from raftkv.replica.work import Work
 
 class Rounds:
     def __init__(self) -> None:
-        self._in_round: list[Work] = []
+        self.works: list[Work] = []
+        """In the round under way; none: there is no round."""
+
+        self.confirmed: deque[tuple[int, list[Work], list[Reply] | None]] = deque()
+        """(read index, works, answers if they were read ahead)"""
+
         self._ahead: list[Reply] | None = None
         """What has been read ahead for the works in the round."""
         self._term = 0
         self._number: int | None = 0
         """None: by lease."""
         self._read_index = 0
-        self._confirmed: deque[tuple[int, list[Work], list[Reply] | None]] = deque()
-
-    @property
-    def under_way(self) -> bool:
-        return bool(self._in_round)
-
-    @property
-    def has_confirmed(self) -> bool:
-        return bool(self._confirmed)
 
     def begin(self, node: Node, works: list[Work], read_index: int) -> None:
         """Ask the members for `works`, which may be answered once `read_index` is applied."""
-        self._in_round = works
+        self.works = works
         self._read_index = max(read_index, node.log.commit)
         self._term = node.term
         self._number = None if node.holds_lease else node.begin_read_round()
@@ -62,7 +58,7 @@ class Rounds:
     def join(self, works: list[Work]) -> None:
         """What `begin_early` was for: only works that had been received before, by the same thread, without a look at
         the network in between. For others the answers may be too old: another leader may have been elected since."""
-        self._in_round = works
+        self.works = works
 
     @property
     def has_read_by_lease(self) -> bool:
@@ -70,12 +66,12 @@ class Rounds:
         return self._number is None and self._ahead is not None
 
     def reads_ahead(self, applied: int) -> bool:
-        """Whether there is something in `works_to_read_ahead`."""
-        return bool(self._in_round) and self._ahead is None and self._read_index <= applied
+        """Of a round under way: whether its works are still to be read ahead."""
+        return self._ahead is None and self._read_index <= applied
 
     def works_to_read_ahead(self, applied: int) -> list[Work]:
         """The works in the round, when the state at index `applied` is recent enough and they were not read yet."""
-        return self._in_round if self._ahead is None and self._read_index <= applied else []
+        return self.works if self.reads_ahead(applied) else []
 
     def on_read_ahead(self, replies: list[Reply]) -> None:
         """The answers to `works_to_read_ahead`."""
@@ -84,23 +80,21 @@ class Rounds:
     def settle(self, node: Node) -> list[Work]:
         """Look whether the round under way is decided. Returns works that were in vain: leadership was lost. Numbers
         begin again with every leadership, so only this one's may be compared."""
-        if not self._in_round:
+        if not self.works:
             return []
         if node.role is not Role.LEADER or node.term != self._term:
-            lost, self._in_round = self._in_round, []
+            lost, self.works = self.works, []
             self._ahead = None
             return lost
-        if self.has_read_by_lease and not node.holds_lease:
+        if self._number is None and self._ahead is not None and not node.holds_lease:
             self._number = node.begin_read_round()
         if self._is_confirmed(node):
-            self._confirmed.append((self._read_index, self._in_round, self._ahead))
-            self._in_round, self._ahead = [], None
+            self.confirmed.append((self._read_index, self.works, self._ahead))
+            self.works, self._ahead = [], None
         return []
 
     def is_decided(self, node: Node) -> bool:
-        """Whether `settle` would have news of the round under way."""
-        if not self._in_round:
-            return False
+        """Of a round under way: whether `settle` has news of it."""
         return node.role is not Role.LEADER or node.term != self._term or self._is_confirmed(node)
 
     def _is_confirmed(self, node: Node) -> bool:
@@ -109,19 +103,19 @@ class Rounds:
     def give_up_older_than(self, since_ms: int) -> list[Work]:
         """Works that have waited since before `since_ms`, for the quorum or for the read index: no longer wanted."""
         late: list[Work] = []
-        if _is_any_older(self._in_round, since_ms):
-            self._in_round = _without_older(self._in_round, since_ms, late)
+        if _is_any_older(self.works, since_ms):
+            self.works = _without_older(self.works, since_ms, late)
             self._ahead = None  # it no longer fits the works
-        for position, (read_index, works, _) in enumerate(self._confirmed):
+        for position, (read_index, works, _) in enumerate(self.confirmed):
             if _is_any_older(works, since_ms):
-                self._confirmed[position] = (read_index, _without_older(works, since_ms, late), None)
+                self.confirmed[position] = (read_index, _without_older(works, since_ms, late), None)
         return late
 
     def take_answerable(self, applied: int) -> tuple[list[Work], list[Reply] | None]:
         """Works that may be answered from the state at index `applied`, and the answers if they were read ahead."""
-        if not self._confirmed or self._confirmed[0][0] > applied:
+        if not self.confirmed or self.confirmed[0][0] > applied:
             return [], None
-        _, works, replies = self._confirmed.popleft()
+        _, works, replies = self.confirmed.popleft()
         return works, replies
 
 

@@ -64,6 +64,10 @@ class SharedSink(Sink, Protocol):
         """The sink of each of them, in the order of their commands."""
         ...
 
+    def on_read_ahead(self, replies: list[Reply], start: int, stop: int) -> None:
+        """This very list is what `on_replies` will bring, if reading it is confirmed: there is time to prepare it."""
+        ...
+
 
 class Work(msgspec.Struct, gc=False, eq=False):
     """
@@ -139,6 +143,16 @@ def apart(work: Work) -> list[Work]:
 
 def _only(position: int, values: Mapping[int, _T]) -> dict[int, _T]:
     return {0: values[position]} if position in values else {}
+
+
+def prepare(works: Sequence[Work], replies: list[Reply]) -> None:
+    """Show those sinks that can make use of it what `answer` will bring, perhaps."""
+    start = 0
+    for work in works:
+        stop = start + len(work.commands)
+        if work.clients > 1:
+            cast(SharedSink, work.sink).on_read_ahead(replies, start, stop)
+        start = stop
 
 
 def answer(works: Sequence[Work], replies: list[Reply]) -> None:

@@ -14,10 +14,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from raftkv.machines.interface import NO_SCOPES, Kind
+from raftkv.machines.interface import Kind
 from raftkv.machines.replies import Error, Reply
 from raftkv.wire.resp import whole_command
-from raftkv.wire.resp_encode import HugeReply, encode_one
+from raftkv.wire.resp_encode import encode_apart
 
 if TYPE_CHECKING:
     from raftkv.server.hub import Hub
@@ -30,63 +30,72 @@ _KINDS = (Kind.WRITE, Kind.READ, Kind.DIRTY)  # by value
 class Arrivals:
     """What this pass has brought of idle clients, each of which reads on when it is answered."""
 
-    __slots__ = ("_readonly", "_requests", "_resp3", "_server", "_sessions")
+    __slots__ = ("_readonly", "_resp3", "_server", "requests", "sessions")
 
     def __init__(self, server: Server, *, resp3: bool, readonly: bool) -> None:
         self._server = server
         self._resp3 = resp3
         self._readonly = readonly
-        self._sessions: list[Session] = []
-        self._requests: list[bytes] = []
-
-    def add(self, session: Session, request: bytes) -> None:
-        """`session` has received this: all there was, and nearly always a whole command."""
-        if not self._sessions:
-            self._server.hub.call_soon(self)
-        self._sessions.append(session)
-        self._requests.append(request)
+        self.sessions: list[Session] = []
+        self.requests: list[bytes] = []
+        """What each has received: all there was, and nearly always a whole command. To be called soon by the hub, once
+        there is something."""
 
     def go_on(self) -> None:
         """The pass has brought everything. Hot: the loop is all that is done for each command."""
-        arrived = zip(self._sessions, self._requests, strict=True)
+        arrived = zip(self.sessions, self.requests, strict=True)
         server = self._server
-        early = server.replica.begin_round_early(len(self._sessions), server.wall_ms())
+        early = server.replica.begin_round_early(len(self.sessions), server.wall_ms())
         if early:
             server.links.send_all(early)
-        self._sessions, self._requests = [], []
-        find = server.machine_commands.get
-        sessions: tuple[list[Session], ...] = ([], [], [])  # each by kind
-        commands: tuple[list[list[bytes]], ...] = ([], [], [])
-        sizes_bytes = [0, 0, 0]
+        self.sessions, self.requests = [], []
+        cohorts: dict[int, Cohort] = {}
+        cohort: Cohort | None = None
+        name, count = b"", 0  # of the last command: mostly all are alike
         for session, request in arrived:
             argv = whole_command(request)
-            if argv is not None:
-                found = find(argv[0])
-                if found is not None:
-                    arity, kind = found
-                    if len(argv) == arity or len(argv) >= -arity > 0:
-                        session.last_command = argv[0]
-                        session.total_commands += 1
-                        sessions[kind].append(session)
-                        commands[kind].append(argv)
-                        sizes_bytes[kind] += len(request)
-                        continue
-            session.on_request(request)
-        for kind in _KINDS:
-            if commands[kind]:
-                self._submit(kind, sessions[kind], commands[kind], sizes_bytes[kind])
+            if argv is None:
+                session.on_request(request)
+                continue
+            if argv[0] != name or len(argv) != count:
+                cohort = self._cohort_for(argv, cohorts)
+                name, count = argv[0], len(argv)
+            if cohort is None:
+                session.on_request(request)
+                continue
+            session.last_command = name
+            session.total_commands += 1
+            if session.db:
+                cohort.scopes[len(cohort.commands)] = session.db
+            cohort.sessions.append(session)
+            cohort.commands.append(argv)
+            cohort.size_bytes += len(request)
+        for kind in sorted(cohorts):
+            self._submit(_KINDS[kind], cohorts[kind])
         if early:
             server.replica.join_round()
 
-    def _submit(self, kind: Kind, sessions: list[Session], commands: list[list[bytes]], size_bytes: int) -> None:
-        server = self._server
+    def _cohort_for(self, argv: list[bytes], cohorts: dict[int, Cohort]) -> Cohort | None:
+        """Where a command like this belongs; None: nowhere, it is none of the machine's."""
+        found = self._server.machine_commands.get(argv[0])
+        if found is None:
+            return None
+        arity, kind = found
+        if len(argv) != arity and (arity > 0 or len(argv) < -arity):
+            return None
+        if kind not in cohorts:
+            cohorts[kind] = Cohort(self._server.hub, resp3=self._resp3, readonly=self._readonly)
+        return cohorts[kind]
+
+    def _submit(self, kind: Kind, cohort: Cohort) -> None:
+        server, commands = self._server, cohort.commands
         server.stats.commands += len(commands)
-        scopes = {position: session.db for position, session in enumerate(sessions) if session.db} or NO_SCOPES
-        cohort = Cohort(server.hub, sessions, commands, resp3=self._resp3, readonly=self._readonly)
         if kind is Kind.DIRTY:
-            cohort.on_replies(server.read_dirty(commands, scopes), 0, len(commands))
+            cohort.on_replies(server.read_dirty(commands, cohort.scopes), 0, len(commands))
         else:
-            server.replica.submit(kind, commands, scopes, size_bytes, cohort, clients=len(sessions))
+            server.replica.submit(
+                kind, commands, cohort.scopes, cohort.size_bytes, cohort, clients=len(cohort.sessions)
+            )
 
 
 class Cohort:
@@ -95,41 +104,57 @@ class Cohort:
     While they wait, one or the other may be closed, end, send more or be told something: it is then no longer `plain`,
     and takes its reply itself, the long way."""
 
-    __slots__ = ("_commands", "_encoded", "_hub", "_plain", "_sessions", "readonly", "resp3")
+    __slots__ = (
+        "_encoded",
+        "_hub",
+        "_prepared",
+        "commands",
+        "readonly",
+        "resp3",
+        "scopes",
+        "sessions",
+        "size_bytes",
+    )
 
     remote = False
 
-    def __init__(
-        self, hub: Hub, sessions: list[Session], commands: list[list[bytes]], *, resp3: bool, readonly: bool
-    ) -> None:
+    def __init__(self, hub: Hub, *, resp3: bool, readonly: bool) -> None:
         self.resp3 = resp3
         self.readonly = readonly
+        self.sessions: list[Session] = []
+        self.commands: list[list[bytes]] = []
+        self.scopes: dict[int, int] = {}
+        self.size_bytes = 0
         self._hub = hub
-        self._sessions = sessions
-        self._commands = commands
-        self._plain: list[Session] = []
-        self._encoded: list[bytes] = []
-        """To each of `_plain`."""
+        self._encoded: list[bytes | None] = []
+        """What to send to each. None: it is dealt with already."""
+
+        self._prepared: list[Reply] | None = None
+        """What `_encoded` was made of, before anybody knew whether it may be sent."""
+
+    def on_read_ahead(self, replies: list[Reply], start: int, stop: int) -> None:
+        """See SharedSink. While the round is under way, this process would only wait."""
+        self._encoded = encode_apart(replies[start:stop], self.resp3)
+        self._prepared = replies
 
     def on_replies(self, replies: list[Reply], start: int, stop: int) -> None:
-        """Hot."""
-        resp3, plain, encoded = self.resp3, self._plain, self._encoded
-        for session, reply in zip(self._sessions, replies[start:stop], strict=True):
-            if session.plain:
-                try:
-                    encoded.append(encode_one(reply, resp3))
-                except HugeReply:
+        if replies is not self._prepared:
+            self._encoded = encode_apart(replies[start:stop], self.resp3)
+        if None in self._encoded:
+            for session, reply, data in zip(self.sessions, replies[start:stop], self._encoded, strict=True):
+                if data is None:
                     session.on_replies([reply], 0, 1)
-                else:
-                    session.busy = False
-                    plain.append(session)
-            else:
-                session.on_replies([reply], 0, 1)
         self._hub.send_at_end(self)
 
     def send_what_is_due(self) -> None:
         """The end of the pass has come. Hot."""
-        for session, data in zip(self._plain, self._encoded, strict=True):
+        for session, data in zip(self.sessions, self._encoded, strict=True):
+            if data is None:
+                continue
+            if not session.plain:
+                session.on_encoded([data])
+                continue
+            session.busy = False
             try:
                 sent = session.send_some(data)
             except OSError:
@@ -138,7 +163,7 @@ class Cohort:
                 session.send_all(data[sent:])  # which hears of the error once more
 
     def on_encoded(self, replies: Sequence[bytes]) -> None:
-        for session, reply in zip(self._sessions, replies, strict=True):
+        for session, reply in zip(self.sessions, replies, strict=True):
             session.on_encoded([reply])
 
     def on_redirect(self, leader_id: int) -> None:
@@ -155,6 +180,6 @@ class Cohort:
 
     def each(self) -> Iterator[Session]:
         """See SharedSink."""
-        for session, argv in zip(self._sessions, self._commands, strict=True):
+        for session, argv in zip(self.sessions, self.commands, strict=True):
             session.chunk = [argv]
             yield session

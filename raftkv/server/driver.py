@@ -81,7 +81,7 @@ class Driver:
             replica.on_tick(now)
         more = False
         if replica.only_reads:
-            more = replica.apply(wall_ms())
+            replica.serve_reads(wall_ms())
         if replica.needs_turn:
             more = self._take_turns()
         if replica.effects.stirred:

@@ -94,7 +94,8 @@ class Hub:
             while True:
                 worked = self._pass(linger_s)
                 more = turn(not worked and linger_s > 0)
-                self.send_all()
+                if self._sends:
+                    self.send_all()
                 busy = more or bool(self._ready)
                 self.pass_ms = now_ms()
                 if not (worked or busy) or self.pass_ms > until_ms:

@@ -156,7 +156,12 @@ class Session(Connection):
         if data and len(data) < self._receive_bytes:
             self.busy = True
             self.last_active_ms = self.hub.pass_ms
-            return self._arrivals.add(self, data)
+            arrivals = self._arrivals
+            if not arrivals.sessions:
+                self.hub.call_soon(arrivals)
+            arrivals.sessions.append(self)
+            arrivals.requests.append(data)
+            return None
         self.plain = False
         return self._on_received(data)
 

@@ -234,8 +234,8 @@ class Member:
 
     def _turns(self, replica: Replica) -> None:
         wall_ms = self.clock.wall_ms()
-        if replica.only_reads and replica.apply(wall_ms):
-            self._wake()
+        if replica.only_reads:
+            replica.serve_reads(wall_ms)
         if not replica.needs_turn:
             return
         for _ in range(TURNS_MAX):

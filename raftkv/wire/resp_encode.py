@@ -5,7 +5,7 @@ a nested reply is not copied once per level. What is frequent is spelled out in 
 and the call would cost more than the encoding.
 
 A reply of a million members takes some 100 ms to encode, and nobody else would be served meanwhile. So what answers
-clients (`encode_one`, `encode_many`) raises HugeReply when it comes to more than WEIGHT_MAX, and `encode_each`, for
+clients (`encode_many`, `encode_apart`) stops when it comes to more than WEIGHT_MAX, and `encode_each`, for
 other members, stops there; `encode_in_pieces` is for what is huge. The weight is counted where containers and long
 values are written, which are few beside the items in them.
 """
@@ -99,22 +99,29 @@ def _encode_into(out: Output, reply: Reply, resp3: bool) -> None:
     writer(out, reply, resp3)
 
 
-def encode_one(reply: Reply, resp3: bool) -> bytes:
-    """As `encode`, with the frequent replies spelled out. Hot: what a client without a pipeline is sent. Raises
-    HugeReply."""
-    if type(reply) is bytes:
-        size = len(reply)
-        if size <= _SMALL_MAX:
-            return _SMALL_BULK_HEADERS[size] + reply + _CRLF
-    elif reply is None:
-        return _NULL[resp3]
-    elif reply is OK:
-        return _OK
-    elif type(reply) is int:
-        return _SMALL_INTEGERS[reply] if 0 <= reply <= _SMALL_MAX else b":%d\r\n" % reply
-    out = Output(WEIGHT_MAX)
-    _encode_into(out, reply, resp3)
-    return b"".join(out)
+def encode_apart(replies: Iterable[Reply], resp3: bool) -> list[bytes | None]:
+    """Each of `replies` for itself, None for one that is huge. Hot: what clients without a pipeline are sent, with the
+    frequent replies spelled out."""
+    encoded: list[bytes | None] = []
+    append = encoded.append
+    for reply in replies:
+        if type(reply) is bytes and len(reply) <= _SMALL_MAX:
+            append(_SMALL_BULK_HEADERS[len(reply)] + reply + _CRLF)
+        elif reply is None:
+            append(_NULL[resp3])
+        elif reply is OK:
+            append(_OK)
+        elif type(reply) is int and 0 <= reply <= _SMALL_MAX:
+            append(_SMALL_INTEGERS[reply])
+        else:
+            out = Output(WEIGHT_MAX)
+            try:
+                _encode_into(out, reply, resp3)
+            except HugeReply:
+                append(None)
+            else:
+                append(b"".join(out))
+    return encoded
 
 
 def encode_many(replies: Iterable[Reply], resp3: bool) -> bytes:

@@ -9,7 +9,7 @@ import pytest
 
 from raftkv.machines.interface import Kind
 from raftkv.machines.replies import Error, Simple
-from raftkv.raft.messages import Heartbeat
+from raftkv.raft.messages import Heartbeat, HeartbeatReply
 from raftkv.wire import resp_encode
 from tests.server.member import Client, Cluster
 from tests.server.test_session import Desk
@@ -207,3 +207,26 @@ def test_one_round_for_all_and_it_begins_before_they_are_parsed(make_cluster: Ca
     received(clients)
     assert asked[0] == 1, "one of the others makes a quorum"
     assert sent == []
+
+
+def test_who_comes_later_waits_for_the_next_round(make_cluster: Callable[..., Cluster]) -> None:
+    """An answer to the round that was given before its command had come would not cover what was written in between."""
+    cluster = make_cluster(voters=3)
+    node = cluster.server.replica.node
+    clients = idle(cluster, 21)
+    lines = [f"get key{number}" for number in range(20)]
+    post(clients[:20], *lines)
+    received(clients[:20])
+    cluster.cut_off = {2, 3}
+    post(clients[:20], *lines)
+    begun = node.round
+    assert node.confirmed_round < begun
+    post(clients[20:], "get late")
+    assert clients[20].is_silent
+    cluster.cut_off = set()
+    for peer in (2, 3):
+        cluster.replicas[1].on_message(peer, HeartbeatReply(node.term, begun))
+    cluster.server.replica.serve_reads(cluster.now_ms)
+    assert received(clients[:20]) == [None] * 20
+    assert node.round == begun + 1, "one more, for who came later"
+    assert clients[20].receive() is None

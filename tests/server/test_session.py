@@ -251,6 +251,7 @@ def test_pipelines_take_turns(make_cluster: Callable[..., Cluster], monkeypatch:
     for number in range(6):
         send(other, f"dirtyget other{number}")
         cluster.hub._pass(0.0)
+        cluster.hub.send_all()
     assert [line for chunk in desk.dirty for line in chunk if "other" in line] == [
         f"dirtyget other{number}" for number in range(6)
     ]

@@ -92,20 +92,6 @@ def with_stale_leaders(seed: int) -> Scenario:
     )
 
 
-def with_slow_rounds(seed: int) -> Scenario:
-    """Stale leaders, and answers of members that are on their way for long."""
-    drawn = with_stale_leaders(seed)
-    return msgspec.structs.replace(
-        drawn,
-        replica=msgspec.structs.replace(drawn.replica, early_round_clients_min=1),
-        clients=8,
-        datagrams=True,
-        straggle=0.1,
-        delay_us=(100, 20_000),
-        faults={"isolate_leader": 3, "one_way": 2, "pause": 2},
-    )
-
-
 def with_four_members(seed: int) -> Scenario:
     return msgspec.structs.replace(draw(seed), members=4, faults={"partition": 1}, fault_interval_ms=(100, 500))
 
@@ -302,19 +288,6 @@ def reads_without_a_round(patch: pytest.MonkeyPatch) -> None:
         return node.round
 
     patch.setattr(reads, "begin_round", begin_round)
-
-
-def joins_a_round_under_way(patch: pytest.MonkeyPatch) -> None:
-    """Reads that come while a round is under way are answered by its answer."""
-    begin = Replica._begin_read_round
-
-    def hasty(self: Replica, wall_ms: int) -> None:
-        if self._rounds.under_way:
-            self._rounds._in_round += self._intake.reads.take_all()
-            self._rounds._ahead = None
-        begin(self, wall_ms)
-
-    patch.setattr(Replica, "_begin_read_round", hasty)
 
 
 def repeats_forwarded_writes(patch: pytest.MonkeyPatch) -> None:
@@ -735,7 +708,6 @@ MUTANTS: list[tuple[Mutant, Kind, set[str]]] = [
     (forgets_its_vote, draw, {"durable before promised"}),
     (half_is_a_majority, with_four_members, {"commitment"}),
     (votes_for_outdated_logs, draw, {"leader completeness"}),
-    (joins_a_round_under_way, with_slow_rounds, {"linearizability"}),
     (reads_without_a_round, with_stale_leaders, {"linearizability"}),
     (repeats_forwarded_writes, draw, {"linearizability"}),
     (takes_lost_leadership_for_lost_writes, draw, {"linearizability"}),

@@ -31,10 +31,10 @@ from raftkv.wire.resp_encode import (
     HugeReply,
     double_text,
     encode,
+    encode_apart,
     encode_each,
     encode_in_pieces,
     encode_many,
-    encode_one,
 )
 from tests.wire.conftest import Exchange, steady
 
@@ -90,6 +90,7 @@ def test_many_are_one_behind_the_other(resp3: bool) -> None:
     assert encode_many(replies[3:7], resp3) == b"".join(encoded[3:7])
     assert encode_many([], resp3) == b""
     assert encode_each(replies, resp3) == encoded
+    assert encode_apart(replies, resp3) == encoded
 
 
 def test_subclasses_are_what_they_are_made_of() -> None:
@@ -194,12 +195,9 @@ HUGE: list[Any] = [
 @pytest.mark.parametrize("resp3", [False, True])
 @pytest.mark.parametrize("reply", HUGE, ids=lambda reply: type(reply).__name__)
 def test_a_huge_reply_is_encoded_in_pieces(reply: Any, resp3: bool) -> None:
-    for refuses in (
-        lambda: encode_one(reply, resp3),
-        lambda: encode_many([OK, reply], resp3),
-    ):
-        with pytest.raises(HugeReply):
-            refuses()
+    with pytest.raises(HugeReply):
+        encode_many([OK, reply], resp3)
+    assert encode_apart([OK, reply, None], resp3) == [encode(OK, resp3), None, encode(None, resp3)]
     assert encode_each([OK, reply, 7], resp3) == [encode(OK, resp3)]
     assert encode_each([reply, 7], resp3) == []
     pieces = list(encode_in_pieces([OK, reply, 7], resp3))
