@@ -203,7 +203,7 @@ class Replica:
     def begin_round_early(self, coming: int, wall_ms: int) -> list[tuple[int, PeerMessage]]:
         """Of so many clients commands have been received, and not looked at yet. If they are reads, as those were that
         were answered last, and if then all are there who are expected, begin the round now: it travels while they are
-        parsed. Returns what to send for it, nothing: it has not begun. `join_round` is to be called when they are
+        parsed. Returns what to send for it; empty: it has not begun. `join_round` is to be called when they are
         submitted, and nothing else in between."""
         node, rounds = self.node, self._rounds
         if (
@@ -240,10 +240,9 @@ class Replica:
         """Raises ProtocolError when no member of this version sends that: the link is then to be closed."""
         kind = type(message)
         if kind is HeartbeatReply:
-            # All it brings about, nearly always, is that reads are confirmed: see `only_reads`.
             self.node.on_message(sender, message)  # type: ignore[arg-type]
-            if self.node.entered:
-                self._stirred = True
+            # All that it brings about for a leader that stays one is that reads are confirmed: see `only_reads`.
+            self._stirred = self._stirred or self.node.role is not Role.LEADER
             return
         self._stirred = True
         if kind is Forward:
@@ -488,9 +487,9 @@ class Replica:
     @property
     def only_reads(self) -> bool:
         """Whether nothing has come in but reads that are in a round already, or the answer that they were waiting for:
-        `serve_reads` will do, without a turn."""
+        `serve_reads` will do, without a turn. Not for reads by lease: a turn begins with a look at the clock."""
         rounds = self._rounds
-        if self._stirred or not rounds.works:
+        if self._stirred or not rounds.works or rounds.by_lease:
             return False
         return rounds.is_decided(self.node) or rounds.reads_ahead(self.state.applied)
 

@@ -61,6 +61,10 @@ class Rounds:
         self.works = works
 
     @property
+    def by_lease(self) -> bool:
+        return self._number is None
+
+    @property
     def has_read_by_lease(self) -> bool:
         """Whether only the clock is to be asked once more."""
         return self._number is None and self._ahead is not None
