@@ -13,7 +13,7 @@ What a stage does stands in files of their own::
     intake.py          works that have come in and wait; gathering.py says for how long
     proposer.py        into the log: screen.py looks before, log_time.py has the time, proposals.py remembers
     duties.py marks.py what a leader puts there by itself
-    rounds.py          reads of a leader, follower_reads.py those of other members; reader.py asks the machine
+    leader_reads.py    reads of a leader, in rounds.py; follower_reads.py those of other members; reader.py asks
     router.py          all the rest on such members; forwarding.py is the way to the leader and back
     links.py           messages, and the promises among them that wait for the disk
     state.py           what entries are applied to; effects.py what has to be done outside then
@@ -43,6 +43,7 @@ from raftkv.replica.follower_reads import FollowerReads
 from raftkv.replica.forwarding import FRAME_SLACK_BYTES, Forwarder, RemoteSink, Slices
 from raftkv.replica.intake import Intake
 from raftkv.replica.jobs import Job
+from raftkv.replica.leader_reads import LeaderReads
 from raftkv.replica.ledger import Ledger
 from raftkv.replica.links import Links
 from raftkv.replica.log_time import LogTime
@@ -50,7 +51,6 @@ from raftkv.replica.marks import Marks
 from raftkv.replica.proposer import Proposer
 from raftkv.replica.reader import Reader
 from raftkv.replica.recovery import recover_node
-from raftkv.replica.rounds import Rounds
 from raftkv.replica.router import Router
 from raftkv.replica.screen import Screen
 from raftkv.replica.settings import ReplicaSettings
@@ -58,7 +58,7 @@ from raftkv.replica.snapshots import Snapshots
 from raftkv.replica.state import Effects, ReplicatedState
 from raftkv.replica.verifying import Digesting, Verification, is_verify
 from raftkv.replica.versions import Versions
-from raftkv.replica.work import NO_LEADER, NO_QUORUM, OUTCOME_UNKNOWN, Sink, Work, answer, prepare
+from raftkv.replica.work import NO_LEADER, NO_QUORUM, OUTCOME_UNKNOWN, Sink, Work, answer
 from raftkv.storage.interface import LogStore, SnapshotInfo, SnapshotStore, Write
 from raftkv.wire.peer import (
     Forward,
@@ -151,7 +151,9 @@ class Replica:
         self._proposals = self._proposer.proposals
         self._duties = Duties(state, self.versions, self.effects, settings.sessions, self._proposer)
         self._reader = Reader(machine, self.screen, state.time, report)
-        self._rounds = Rounds()
+        self.reads = LeaderReads(
+            node, state, self._intake, self._proposer, self._reader, settings.early_round_clients_min
+        )
         self.follower_reads = FollowerReads(lambda: state.applied)
         self._reply_bytes_max = settings.frame_bytes_max - FRAME_SLACK_BYTES
         self._forwarder = Forwarder(self._reply_bytes_max)
@@ -199,38 +201,6 @@ class Replica:
             self._intake.admin.append(work)
         else:
             (self._intake.writes if kind is _WRITE else self._intake.reads).add(work)
-
-    def begin_round_early(self, coming: int, wall_ms: int) -> list[tuple[int, PeerMessage]]:
-        """Of so many clients commands have been received, and not looked at yet. If they are reads, as those were that
-        were answered last, and if then all are there who are expected, begin the round now: it travels while they are
-        parsed. Returns what to send for it; empty: it has not begun. `join_round` is to be called when they are
-        submitted, and nothing else in between."""
-        node, rounds = self.node, self._rounds
-        if (
-            coming < self.settings.early_round_clients_min
-            or node.role is not Role.LEADER
-            or not node.voter_peers
-            or not self._intake.reads.is_ripe_with(coming)
-            or rounds.works
-            or rounds.confirmed
-            or self._intake.writes
-            or self._proposals
-            or self.state.applied < node.term_start
-            or node.transferring is not None
-            or node.holds_lease
-            or self.state.time.deadline_due(wall_ms) is not None
-        ):
-            return []
-        rounds.begin_early(node)
-        return list(node.take_now())
-
-    def join_round(self) -> None:
-        """The round that was begun early is for the reads that are waiting by now."""
-        works = self._intake.reads.take_all()
-        if works:
-            self._rounds.join(works)
-        else:
-            self._intake.reads.expect_nobody()
 
     def read_dirty(self, commands: list[list[bytes]], scopes: Mapping[int, int], wall_ms: int) -> list[Reply]:
         """Answer from this member's present state, which may be behind."""
@@ -359,7 +329,7 @@ class Replica:
     def _refuse_older_than(self, since_ms: int, error: Error) -> None:
         """Give up works that are in no log and not on their way to another member: they are certainly not done."""
         late = self._intake.give_up_older_than(since_ms)
-        for work in late + self._rounds.give_up_older_than(since_ms):
+        for work in late + self.reads.give_up_older_than(since_ms):
             work.sink.on_not_done(error)
 
     # ---- the turn
@@ -372,8 +342,7 @@ class Replica:
             self._on_entered()
         if node.leader_id != self._known_leader_id:
             self._on_other_leader(node.leader_id)
-        if in_vain := self._rounds.settle(node):
-            self._intake.take_back(in_vain)
+        self.reads.settle()
         if node.role is Role.LEADER:
             self._lead(wall_ms)
         else:
@@ -415,7 +384,7 @@ class Replica:
             self._duties.propose(wall_ms)
             self._marks.lead(self._now_ms, wall_ms)
         self._proposer.propose(wall_ms)
-        self._begin_read_round(wall_ms)
+        self.reads.begin(wall_ms)
 
     def _chunks_to_send(self) -> list[tuple[int, SnapshotChunk]]:
         """Of a snapshot, for members that are too far behind for the log."""
@@ -437,22 +406,12 @@ class Replica:
         leading = node.role is Role.LEADER and state.applied >= node.term_start
         if leading is not self.effects.leading:
             self.effects.on_leading(leading)
-        self.serve_reads(wall_ms)
+        self.reads.serve(wall_ms)
         while works := self.follower_reads.take_answerable():
             answer(works, self._reader.read_works(works, wall_ms))
         more_to_write = self._go_on_with_snapshot()
         self._huge_replies.step()
         return more_to_write or bool(self._huge_replies) or state.applied < node.log.commit
-
-    def serve_reads(self, wall_ms: int) -> None:
-        """Answer the reads that are confirmed; those in a round are read ahead."""
-        rounds = self._rounds
-        if rounds.works and (in_vain := rounds.settle(self.node)):
-            self._intake.take_back(in_vain)
-        if rounds.confirmed:
-            self._answer_reads(wall_ms)
-        if rounds.works:
-            self._read_ahead(wall_ms)
 
     @property
     def applied(self) -> int:
@@ -475,23 +434,15 @@ class Replica:
         way, and writes while enough entries are, can only wait: a turn for each few of them costs more than they do."""
         if self._stirred or self.wants_turn or self.state.applied < self.node.log.commit:
             return True
-        if (
-            self.snapshots.taking.jobs
-            or self.digesting.has_more
-            or self._huge_replies
-            or (self._rounds.works and self._rounds.is_decided(self.node))
-        ):
+        if self.snapshots.taking.jobs or self.digesting.has_more or self._huge_replies or self.reads.is_decided:
             return True
         return self.node.role is not Role.LEADER and bool(self._intake)
 
     @property
     def only_reads(self) -> bool:
         """Whether nothing has come in but reads that are in a round already, or the answer that they were waiting for:
-        `serve_reads` will do, without a turn. Not for reads by lease: a turn begins with a look at the clock."""
-        rounds = self._rounds
-        if self._stirred or not rounds.works or rounds.by_lease:
-            return False
-        return rounds.is_decided(self.node) or rounds.reads_ahead(self.state.applied)
+        `reads.serve` will do, without a turn."""
+        return not self._stirred and self.reads.wants_serving
 
     @property
     def wants_turn(self) -> bool:
@@ -507,8 +458,8 @@ class Replica:
             and self.node.transferring is None
             and (
                 (self._intake.writes.clients > 0 and self._proposer.may_propose)
-                or (self._intake.reads.clients > 0 and self._may_begin_round)
-                or self._rounds.has_read_by_lease
+                or (self._intake.reads.clients > 0 and self.reads.may_begin)
+                or self.reads.has_read_by_lease
             )
         )
 
@@ -596,31 +547,3 @@ class Replica:
     def _restore(self, info: SnapshotInfo) -> None:
         self.state.restore(self.snapshots.store, info)
         self.screen.look_at_ledger()
-
-    # ---- reads
-
-    @property
-    def _may_begin_round(self) -> bool:
-        """Confirmed reads are answered first, as with writes."""
-        rounds = self._rounds
-        return not rounds.works and not rounds.confirmed and self._intake.reads.is_ripe
-
-    def _begin_read_round(self, wall_ms: int) -> None:
-        if self._may_begin_round:
-            read_index = self._proposer.read_index_for_deadline(wall_ms)
-            self._rounds.begin(self.node, self._intake.reads.take_all(), read_index)
-
-    def _read_ahead(self, wall_ms: int) -> None:
-        works = self._rounds.works_to_read_ahead(self.state.applied)
-        if works:
-            replies = self._reader.read_works(works, wall_ms)
-            self._rounds.on_read_ahead(replies)
-            prepare(works, replies)
-
-    def _answer_reads(self, wall_ms: int) -> None:
-        while True:
-            works, replies = self._rounds.take_answerable(self.state.applied)
-            if not works:
-                return
-            self._intake.reads.on_answered(works)
-            answer(works, self._reader.read_works(works, wall_ms) if replies is None else replies)

@@ -45,7 +45,7 @@ class Arrivals:
         """The pass has brought everything. Hot: the loop is all that is done for each command."""
         arrived = zip(self.sessions, self.requests, strict=True)
         server = self._server
-        early = server.replica.begin_round_early(len(self.sessions), server.wall_ms())
+        early = server.replica.reads.begin_early(len(self.sessions), server.wall_ms())
         if early:
             server.links.send_all(early)
         self.sessions, self.requests = [], []
@@ -73,7 +73,7 @@ class Arrivals:
         for kind in sorted(cohorts):
             self._submit(_KINDS[kind], cohorts[kind])
         if early:
-            server.replica.join_round()
+            server.replica.reads.join()
 
     def _cohort_for(self, argv: list[bytes], cohorts: dict[int, Cohort]) -> Cohort | None:
         """Where a command like this belongs; None: nowhere, it is none of the machine's."""

@@ -81,7 +81,7 @@ class Driver:
             replica.on_tick(now)
         more = False
         if replica.only_reads:
-            replica.serve_reads(wall_ms())
+            replica.reads.serve(wall_ms())
         if replica.needs_turn:
             more = self._take_turns()
         if replica.effects.stirred:

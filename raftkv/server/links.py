@@ -8,7 +8,7 @@ so that a forwarded command is never silently lost. A frame that is not ours clo
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import trio
@@ -135,7 +135,7 @@ class Links:
             self._log.warning("peer_disconnected", peer=link.peer_id, reason=reason)
             self._on_down(link.peer_id)
 
-    def send_all(self, sends: list[tuple[int, PeerMessage]]) -> None:
+    def send_all(self, sends: Sequence[tuple[int, PeerMessage]]) -> None:
         """Send a turn's messages: each is encoded once, however many get it; one system call for each peer."""
         links = self._links
         encoded: PeerMessage | None = None

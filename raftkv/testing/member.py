@@ -8,7 +8,7 @@ on. A crashed one loses everything but its disk.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from random import Random
 
@@ -219,14 +219,14 @@ class Member:
 
     def _take_in(self, replica: Replica, received: list[tuple[Callable[..., None], tuple[object, ...]]]) -> None:
         """What clients have sent; as in the hub, after everything else that this step has brought."""
-        early = replica.begin_round_early(len(received), self.clock.wall_ms())
+        early = replica.reads.begin_early(len(received), self.clock.wall_ms())
         self._send(early)
         for handle, what in received:
             handle(replica, *what)
         if early:
-            replica.join_round()
+            replica.reads.join()
 
-    def _send(self, sends: list[tuple[int, PeerMessage]]) -> None:
+    def _send(self, sends: Sequence[tuple[int, PeerMessage]]) -> None:
         for peer, message in sends:
             self._trace.note(self.id, peer, message)
             self._watchers.on_send(self, peer, message)
@@ -235,7 +235,7 @@ class Member:
     def _turns(self, replica: Replica) -> None:
         wall_ms = self.clock.wall_ms()
         if replica.only_reads:
-            replica.serve_reads(wall_ms)
+            replica.reads.serve(wall_ms)
         if not replica.needs_turn:
             return
         for _ in range(TURNS_MAX):

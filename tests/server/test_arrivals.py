@@ -193,7 +193,7 @@ def test_one_round_for_all_and_it_begins_before_they_are_parsed(make_cluster: Ca
     sent = cluster.noted(2, Heartbeat) + cluster.noted(3, Heartbeat)
     asked: list[int] = []
     replica = cluster.server.replica
-    begin = replica.begin_round_early
+    begin = replica.reads.begin_early
     with pytest.MonkeyPatch.context() as patch:
 
         def note(coming: int, wall_ms: int) -> Any:
@@ -202,7 +202,7 @@ def test_one_round_for_all_and_it_begins_before_they_are_parsed(make_cluster: Ca
             assert not replica._intake.reads
             return sends
 
-        patch.setattr(replica, "begin_round_early", note)
+        patch.setattr(replica.reads, "begin_early", note)
         post(clients, *lines)
     received(clients)
     assert asked[0] == 1, "one of the others makes a quorum"
@@ -226,7 +226,7 @@ def test_who_comes_later_waits_for_the_next_round(make_cluster: Callable[..., Cl
     cluster.cut_off = set()
     for peer in (2, 3):
         cluster.replicas[1].on_message(peer, HeartbeatReply(node.term, begun))
-    cluster.server.replica.serve_reads(cluster.now_ms)
+    cluster.server.replica.reads.serve(cluster.now_ms)
     assert received(clients[:20]) == [None] * 20
     assert node.round == begun + 1, "one more, for who came later"
     assert clients[20].receive() is None

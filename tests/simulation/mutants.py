@@ -224,7 +224,7 @@ def reads_before_its_first_entry(patch: pytest.MonkeyPatch) -> None:
 
     def hasty(self: Replica, wall_ms: int) -> Turn:
         if self.node.role is roles.Role.LEADER:
-            self._begin_read_round(wall_ms)
+            self.reads.begin(wall_ms)
         return turn(self, wall_ms)
 
     patch.setattr(Replica, "turn", hasty)
