@@ -6,7 +6,8 @@
                                      '--read ahead, when applied already--'
 
 One round is under way at a time; reads that arrive meanwhile go together into the next. That begins when the confirmed
-ones are answered and their clients have come back (`gathering.py`).
+ones are answered and their clients have come back (`gathering.py`). Where so many clients have sent something that they
+may all be back, it begins before that is parsed, and what had been received by then may `join` it, nothing else.
 
 While the question is on its way, the leader reads ahead: it looks the answers up, and keeps them until the round is
 confirmed. That is as good as reading afterwards, for the state was read after the reads had come, at or behind their
