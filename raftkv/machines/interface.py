@@ -106,7 +106,12 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
 
     def takes(self, length: int) -> bool:
         """Whether a command line of so many words, its name included, has the right number of them."""
-        return length == self.arity or length >= -self.arity > 0
+        return fits(self.arity, length)
+
+
+def fits(arity: int, length: int) -> bool:
+    """Whether a command line of `length` words is long enough, and not too long, for a command of that `arity`."""
+    return length == arity or length >= -arity > 0
 
 
 def command_table(rows: Iterable[Command]) -> dict[bytes, Command]:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from raftkv.machines.interface import NO_SCOPES, Kind
 from raftkv.machines.replies import Error, Reply
 from raftkv.replica.gathering import Gathering
-from raftkv.replica.work import Work
+from raftkv.replica.work import Work, by_age
 
 
 class FollowerReads:
@@ -44,11 +44,6 @@ class FollowerReads:
 
     def on_quiet(self) -> None:
         self._waiting.on_quiet()
-
-    @property
-    def has_waiting(self) -> bool:
-        """Whether no question was asked for some yet."""
-        return bool(self._waiting)
 
     def take(self, work: Work) -> None:
         self._waiting.add(work)
@@ -90,8 +85,9 @@ class FollowerReads:
         late = self._waiting.take_older_than(since_ms)
 
         def keep(works: list[Work]) -> list[Work]:
-            late.extend(work for work in works if work.since_ms < since_ms)
-            return [work for work in works if work.since_ms >= since_ms]
+            too_late, rest = by_age(works, since_ms)
+            late.extend(too_late)
+            return rest
 
         if self._asked is not None:
             self._asked.works = keep(self._asked.works)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 
-from raftkv.replica.work import Work
+from raftkv.replica.work import Work, by_age
 
 
 class Gathering:
@@ -72,9 +72,10 @@ class Gathering:
 
     def take_older_than(self, since_ms: int) -> list[Work]:
         """Those that have waited since before `since_ms`."""
-        late = [work for work in self._works if work.since_ms < since_ms]
+        late, rest = by_age(self._works, since_ms)
         if late:
-            self.add_all([work for work in self.take_all() if work.since_ms >= since_ms])
+            self.take_all()
+            self.add_all(rest)
         return late
 
     def on_answered(self, works: Iterable[Work]) -> None:

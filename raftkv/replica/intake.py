@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from raftkv.machines.interface import Kind
 from raftkv.replica.gathering import Gathering
-from raftkv.replica.work import LEADERSHIP_LOST, Work
+from raftkv.replica.work import LEADERSHIP_LOST, Work, by_age
 
 
 class Intake:
@@ -49,8 +49,5 @@ class Intake:
 
     def give_up_older_than(self, since_ms: int) -> list[Work]:
         """Works that have waited since before `since_ms`: no longer wanted, and certainly not done."""
-        late = self.writes.take_older_than(since_ms) + self.reads.take_older_than(since_ms)
-        late_admin = [work for work in self.admin if work.since_ms < since_ms]
-        if late_admin:
-            self.admin = [work for work in self.admin if work.since_ms >= since_ms]
-        return late + late_admin
+        late, self.admin = by_age(self.admin, since_ms)
+        return self.writes.take_older_than(since_ms) + self.reads.take_older_than(since_ms) + late

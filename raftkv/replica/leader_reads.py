@@ -69,7 +69,7 @@ class LeaderReads:
             or self._state.time.deadline_due(wall_ms) is not None
         ):
             return []
-        rounds.begin_early(node)
+        rounds.begin(node, [], 0)
         return node.take_now()
 
     def join(self) -> None:
@@ -85,7 +85,7 @@ class LeaderReads:
     @property
     def is_decided(self) -> bool:
         """Whether `settle` has news of a round."""
-        return bool(self._rounds.works) and self._rounds.is_decided(self._node)
+        return self._rounds.is_decided(self._node)
 
     @property
     def wants_serving(self) -> bool:
@@ -103,7 +103,7 @@ class LeaderReads:
 
     def settle(self) -> None:
         """Look whether the round under way is decided; reads that were in vain are tried again."""
-        if self._rounds.works and (in_vain := self._rounds.settle(self._node)):
+        if in_vain := self._rounds.settle(self._node):
             self._intake.take_back(in_vain)
 
     def serve(self, wall_ms: int) -> None:
@@ -116,7 +116,7 @@ class LeaderReads:
                 break
             self._intake.reads.on_answered(works)
             answer(works, self._reader.read_works(works, wall_ms) if replies is None else replies)
-        if rounds.works and (ahead := rounds.works_to_read_ahead(applied)):
+        if ahead := rounds.works_to_read_ahead(applied):
             replies = self._reader.read_works(ahead, wall_ms)
             rounds.on_read_ahead(replies)
             prepare(ahead, replies)

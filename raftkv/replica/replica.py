@@ -373,8 +373,7 @@ class Replica:
 
     def _lead(self, wall_ms: int) -> None:
         node, intake = self.node, self._intake
-        if self.follower_reads.has_waiting:
-            intake.reads.add_all(self.follower_reads.take_back())
+        intake.reads.add_all(self.follower_reads.take_back())
         for work in intake.admin:
             (self.verification if is_verify(work) else self.admin).take(work)
         intake.admin.clear()

@@ -27,7 +27,7 @@ from collections import deque
 from raftkv.machines.replies import Reply
 from raftkv.raft.node import Node
 from raftkv.raft.roles import Role
-from raftkv.replica.work import Work
+from raftkv.replica.work import Work, by_age
 
 
 class Rounds:
@@ -46,19 +46,17 @@ class Rounds:
         self._read_index = 0
 
     def begin(self, node: Node, works: list[Work], read_index: int) -> None:
-        """Ask the members for `works`, which may be answered once `read_index` is applied."""
+        """Ask the members for `works`, which may be answered once `read_index` is applied. Not while others are under
+        way."""
         self.works = works
         self._read_index = max(read_index, node.log.commit)
         self._term = node.term
         self._number = None if node.holds_lease else node.begin_read_round()
 
-    def begin_early(self, node: Node) -> None:
-        """Ask the members for works that are to `join`. Not while others are under way."""
-        self.begin(node, [], 0)
-
     def join(self, works: list[Work]) -> None:
-        """What `begin_early` was for: only works that had been received before, by the same thread, without a look at
-        the network in between. For others the answers may be too old: another leader may have been elected since."""
+        """Give works to a round that was begun without any: only such as had been received before, by the same thread,
+        without a look at the network in between. For others the answers may be too old: another leader may have been
+        elected since."""
         self.works = works
 
     @property
@@ -68,7 +66,7 @@ class Rounds:
     @property
     def has_read_by_lease(self) -> bool:
         """Whether only the clock is to be asked once more."""
-        return self._number is None and self._ahead is not None
+        return self.by_lease and self._ahead is not None
 
     def reads_ahead(self, applied: int) -> bool:
         """Of a round under way: whether its works are still to be read ahead."""
@@ -91,7 +89,7 @@ class Rounds:
             lost, self.works = self.works, []
             self._ahead = None
             return lost
-        if self._number is None and self._ahead is not None and not node.holds_lease:
+        if self.has_read_by_lease and not node.holds_lease:
             self._number = node.begin_read_round()
         if self._is_confirmed(node):
             self.confirmed.append((self._read_index, self.works, self._ahead))
@@ -99,7 +97,9 @@ class Rounds:
         return []
 
     def is_decided(self, node: Node) -> bool:
-        """Of a round under way: whether `settle` has news of it."""
+        """Whether `settle` has news of a round under way."""
+        if not self.works:
+            return False
         return node.role is not Role.LEADER or node.term != self._term or self._is_confirmed(node)
 
     def _is_confirmed(self, node: Node) -> bool:
@@ -107,13 +107,14 @@ class Rounds:
 
     def give_up_older_than(self, since_ms: int) -> list[Work]:
         """Works that have waited since before `since_ms`, for the quorum or for the read index: no longer wanted."""
-        late: list[Work] = []
-        if _is_any_older(self.works, since_ms):
-            self.works = _without_older(self.works, since_ms, late)
-            self._ahead = None  # it no longer fits the works
+        late, rest = by_age(self.works, since_ms)
+        if late:
+            self.works, self._ahead = rest, None  # what was read ahead no longer fits the works
         for position, (read_index, works, _) in enumerate(self.confirmed):
-            if _is_any_older(works, since_ms):
-                self.confirmed[position] = (read_index, _without_older(works, since_ms, late), None)
+            too_late, rest = by_age(works, since_ms)
+            if too_late:
+                self.confirmed[position] = (read_index, rest, None)
+                late += too_late
         return late
 
     def take_answerable(self, applied: int) -> tuple[list[Work], list[Reply] | None]:
@@ -122,12 +123,3 @@ class Rounds:
             return [], None
         _, works, replies = self.confirmed.popleft()
         return works, replies
-
-
-def _is_any_older(works: list[Work], since_ms: int) -> bool:
-    return any(work.since_ms < since_ms for work in works)
-
-
-def _without_older(works: list[Work], since_ms: int, late: list[Work]) -> list[Work]:
-    late += [work for work in works if work.since_ms < since_ms]
-    return [work for work in works if work.since_ms >= since_ms]

@@ -11,7 +11,7 @@ A sink gets exactly one of its calls, exactly once. Which one it is tells what i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, Protocol, TypeVar, cast
 
 import msgspec
@@ -119,6 +119,15 @@ def _join_admitted(
             if position in work.scopes:
                 scopes[len(commands)] = work.scopes[position]
             commands.append(argv)
+
+
+def by_age(works: Iterable[Work], since_ms: int) -> tuple[list[Work], list[Work]]:
+    """Those that have waited since before `since_ms`, and the others."""
+    late: list[Work] = []
+    rest: list[Work] = []
+    for work in works:
+        (late if work.since_ms < since_ms else rest).append(work)
+    return late, rest
 
 
 def apart(work: Work) -> list[Work]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from raftkv.machines.interface import Kind
+from raftkv.machines.interface import Kind, fits
 from raftkv.machines.replies import Error, Reply
 from raftkv.wire.resp import whole_command
 from raftkv.wire.resp_encode import encode_apart
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from raftkv.server.hub import Hub
     from raftkv.server.server import Server
     from raftkv.server.session import Session
-
-_KINDS = (Kind.WRITE, Kind.READ, Kind.DIRTY)  # by value
 
 
 class Arrivals:
@@ -71,7 +69,7 @@ class Arrivals:
             cohort.commands.append(argv)
             cohort.size_bytes += len(request)
         for kind in sorted(cohorts):
-            self._submit(_KINDS[kind], cohorts[kind])
+            self._submit(Kind(kind), cohorts[kind])
         if early:
             server.replica.reads.join()
 
@@ -81,7 +79,7 @@ class Arrivals:
         if found is None:
             return None
         arity, kind = found
-        if len(argv) != arity and (arity > 0 or len(argv) < -arity):
+        if not fits(arity, len(argv)):
             return None
         if kind not in cohorts:
             cohorts[kind] = Cohort(self._server.hub, resp3=self._resp3, readonly=self._readonly)
@@ -160,7 +158,7 @@ class Cohort:
             except OSError:
                 sent = 0
             if sent != len(data):
-                session.send_all(data[sent:])  # which hears of the error once more
+                session.send(data[sent:])  # which hears of the error once more
 
     def on_encoded(self, replies: Sequence[bytes]) -> None:
         for session, reply in zip(self.sessions, replies, strict=True):

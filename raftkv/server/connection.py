@@ -110,19 +110,13 @@ class Connection:
         """The end of the pass has come."""
         data, self._soon = self._soon, b""
         self._due = False
-        self.send_all(data)
+        self.send(data)
 
     def on_kept(self) -> None:
-        """Called when the socket did not take all: `out_bytes` are kept."""
+        """Called when the socket did not take all: `out_bytes` are kept by now."""
 
     def on_drained(self) -> None:
         """Called when the socket has taken what was kept."""
-
-    def send_all(self, data: bytes) -> None:
-        """As `send`; `on_kept` hears when something had to be kept."""
-        self.send(data)
-        if self.out_bytes:
-            self.on_kept()
 
     def send(self, data: bytes) -> None:
         """Send now what the socket takes, keep the rest. `out_bytes` tells how much is kept."""
@@ -141,6 +135,7 @@ class Connection:
             rest = memoryview(data)[sent:]
             self._out.append(rest)
             self.out_bytes += len(rest)
+            self.on_kept()
         elif self.close_when_sent and not self.has_more:
             self.close("closed after reply")
 

@@ -114,13 +114,10 @@ def encode_apart(replies: Iterable[Reply], resp3: bool) -> list[bytes | None]:
         elif type(reply) is int and 0 <= reply <= _SMALL_MAX:
             append(_SMALL_INTEGERS[reply])
         else:
-            out = Output(WEIGHT_MAX)
             try:
-                _encode_into(out, reply, resp3)
+                append(encode_many((reply,), resp3))
             except HugeReply:
                 append(None)
-            else:
-                append(b"".join(out))
     return encoded
 
 
