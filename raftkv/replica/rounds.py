@@ -97,9 +97,7 @@ class Rounds:
         return []
 
     def is_decided(self, node: Node) -> bool:
-        """Whether `settle` has news of a round under way."""
-        if not self.works:
-            return False
+        """Of a round under way: whether `settle` has news of it."""
         return node.role is not Role.LEADER or node.term != self._term or self._is_confirmed(node)
 
     def _is_confirmed(self, node: Node) -> bool:
